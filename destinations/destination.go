@@ -1,0 +1,95 @@
+// Package destinations is the contract between a run and the system it writes to, and the registry of those systems.
+// Each system has a folder of its own below this one and registers its Kind.
+package destinations
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+
+	"github.com/millrace/millrace/export"
+)
+
+// Destination is one system as one export sees it. Every method may be called again after a kill at any instruction,
+// on another machine, at the same time as its own zombie, and from another workflow, to the same effect; each says
+// below what that means. Errors are export.Error values with a kind, classified by code and never by text.
+type Destination interface {
+	// Check tries out, step by step, that a run would succeed, tells each step to report, and leaves nothing behind.
+	// It goes on after a failed step where a later one can still tell something, and returns the first failure.
+	Check(ctx context.Context, report func(Step)) error
+
+	// Published looks for the published run of this export and interval. The revision of run is not looked at; the
+	// highest published one is returned, or nil when there is none.
+	Published(ctx context.Context, run export.Run) (*export.Manifest, error)
+
+	// Prepare writes the plan, conditionally, as the first thing at the destination. The answer is the plan that holds,
+	// which is another's when he came first, or the manifest when the run is published already.
+	// Called twice it writes nothing the second time.
+	Prepare(ctx context.Context, plan export.Plan) (Prepared, error)
+
+	// WriteChunk writes one chunk of the plan. Called twice, or beside its zombie, it leaves one copy: what is there
+	// already under this plan is adopted, and its receipt is made by reading it. A source that breaks off leaves
+	// nothing that a reader could take for a chunk.
+	WriteChunk(ctx context.Context, task ChunkTask) (export.Receipt, error)
+
+	// Prove holds what is stored against the receipts, and these against the plan. It changes nothing.
+	Prove(ctx context.Context, plan export.Plan, receipts []export.Receipt) (export.Proof, error)
+
+	// Publish commits the run: one conditional, atomic step. The answer is the manifest that holds, which is another's
+	// when he came first. An unknown outcome is read back before it is tried again.
+	Publish(ctx context.Context, manifest export.Manifest) (export.Manifest, error)
+
+	// Abort takes back what one execution of a run left unfinished, and touches nothing that another could have adopted.
+	Abort(ctx context.Context, run export.Run, execution string) error
+}
+
+// Prepared is the answer of Prepare: the plan that holds, and the manifest if the run was published before.
+type Prepared struct {
+	Plan      export.Plan      `json:"plan"`
+	Published *export.Manifest `json:"published,omitempty"`
+}
+
+// ChunkTask is one chunk to be written.
+type ChunkTask struct {
+	Run   export.Run
+	Chunk export.Chunk
+	// PlanHash is the hash of the plan that holds; an object of another plan is never adopted.
+	PlanHash string
+	// Execution names the workflow execution that works the chunk, for the marks on unfinished uploads.
+	Execution string
+	// Source gives the chunk's rows. It may be opened again after a failure.
+	Source Source
+	// Progress is told now and then, from any goroutine, how many bytes were written. It may be nil.
+	Progress func(bytes uint64)
+}
+
+// Source is where a chunk's rows come from, as the bytes of a file.
+type Source interface {
+	// Open begins to read the chunk in the given encoding. The reader ends with io.EOF only when ClickHouse has said
+	// that everything was sent; every other end is an error. Close ends the query on every path.
+	Open(ctx context.Context, encoding export.Encoding) (io.ReadCloser, error)
+}
+
+// Step is one step of a Check, done.
+type Step struct {
+	// Name says what was tried, as a short phrase: "write an object".
+	Name string `json:"name"`
+	// Error is empty when it worked, and otherwise says what to do.
+	Error string `json:"error,omitempty"`
+	// Detail is what was found, when that is of use: a version, an address.
+	Detail string `json:"detail,omitempty"`
+}
+
+// Kind is a destination system: how its blocks in definitions and connections are read.
+type Kind struct {
+	// Name is the name of the blocks: "s3".
+	Name string
+	// Normalize checks an export's block and returns it with all defaults, in canonical form. Its errors name the field,
+	// the value and the remedy.
+	Normalize func(settings json.RawMessage) (json.RawMessage, error)
+	// NormalizeConnection checks a connection's block, whose secrets are still references, likewise.
+	NormalizeConnection func(connection json.RawMessage) (json.RawMessage, error)
+	// Open makes the destination from a connection's block, secrets resolved, and an export's block, normalised. It does
+	// not reach out yet.
+	Open func(ctx context.Context, connection, settings json.RawMessage) (Destination, error)
+}

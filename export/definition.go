@@ -1,0 +1,291 @@
+package export
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"slices"
+	"sort"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// ModelEvents is the built-in model: the rows of the events table.
+const ModelEvents = "events"
+
+// DefaultGiveUpAfter bounds the retries of a run, counted from the run's start.
+const DefaultGiveUpAfter = Duration(72 * time.Hour)
+
+// Team is whose rows an export takes: one team, or explicitly all. The zero Team is neither, and is refused.
+type Team struct {
+	// All is true for the team "all".
+	All bool
+	// ID is the team's number, at least 1; 0 when All.
+	ID int64
+}
+
+// String is "all" or the team's number.
+func (t Team) String() string {
+	if t.All {
+		return "all"
+	}
+	return strconv.FormatInt(t.ID, 10)
+}
+
+// MarshalJSON writes the number, or "all".
+func (t Team) MarshalJSON() ([]byte, error) {
+	if t.All {
+		return []byte(`"all"`), nil
+	}
+	return strconv.AppendInt(nil, t.ID, 10), nil
+}
+
+// UnmarshalJSON reads a number of at least 1, or "all".
+func (t *Team) UnmarshalJSON(data []byte) error {
+	if string(data) == `"all"` {
+		*t = Team{All: true}
+		return nil
+	}
+	id, err := strconv.ParseInt(string(data), 10, 64)
+	if err != nil || id < 1 {
+		return Errorf(KindConfig, "team: %s must be a team's number, or \"all\" for every team", data)
+	}
+	*t = Team{ID: id}
+	return nil
+}
+
+// Definition is an export as its user wrote it: one block of millrace.yaml, and the input of the Export workflow.
+// Besides the fields below it has exactly one block named after the kind of its destination, for example
+//
+//	"s3": {"prefix": "events", "format": "parquet", "compression": "zstd"}
+//
+// which only that destination reads. A field that nobody knows is refused.
+type Definition struct {
+	// Name is the export's identity for ever: lower-case letters, digits and dashes, at most 63 characters.
+	Name string `json:"name"`
+	// Title is for people and may change at any time.
+	Title string `json:"title,omitempty"`
+	// Team is whose rows are exported.
+	Team Team `json:"team"`
+	// Model is what is exported; "events" when left out.
+	Model string `json:"model,omitempty"`
+	// Connection names a connection of the worker's configuration. Credentials never stand here.
+	Connection string `json:"connection"`
+	// Every is the length of an interval; see NewGrid for what is allowed.
+	Every Duration `json:"every"`
+	// Offset shifts the grid; "0s" when left out.
+	Offset Duration `json:"offset,omitempty"`
+	// TimeZone is the IANA zone of days and weeks; UTC when left out.
+	TimeZone string `json:"time_zone,omitempty"`
+	// ChunkRows is about how many rows a chunk holds: 1,000,000 when left out.
+	ChunkRows uint64 `json:"chunk_rows,omitempty"`
+	// GiveUpAfter bounds the retries of a run; 72h when left out.
+	GiveUpAfter Duration `json:"give_up_after,omitempty"`
+
+	// Destination is the kind of the destination, the name of its block ("s3").
+	Destination string `json:"-"`
+	// Settings is that block as it was written.
+	Settings json.RawMessage `json:"-"`
+}
+
+// plainDefinition has the fields of Definition without its methods.
+type plainDefinition Definition
+
+// Input is the input of the Export workflow: a definition and, when the run is not the schedule's, its interval.
+type Input struct {
+	Definition
+	// Start and End are both nil for a run of the schedule, and both set otherwise.
+	Start *time.Time
+	End   *time.Time
+}
+
+type inputTimes struct {
+	Start *time.Time `json:"start,omitempty"`
+	End   *time.Time `json:"end,omitempty"`
+}
+
+// Interval is the interval that was asked for, or nil when the schedule decides.
+func (in Input) Interval() (*Interval, error) {
+	switch {
+	case in.Start == nil && in.End == nil:
+		return nil, nil
+	case in.Start == nil:
+		return nil, Errorf(KindConfig, "end is given without start: give both, or neither for the schedule's interval")
+	case in.End == nil:
+		return nil, Errorf(KindConfig, "start is given without end: give both, or neither for the schedule's interval")
+	}
+	return &Interval{Start: in.Start.UTC(), End: in.End.UTC()}, nil
+}
+
+// MarshalJSON writes the definition's fields and the destination's block side by side.
+func (d Definition) MarshalJSON() ([]byte, error) { return marshalDefinition(d, inputTimes{}) }
+
+// UnmarshalJSON reads what MarshalJSON writes and refuses fields that nobody knows.
+func (d *Definition) UnmarshalJSON(data []byte) error {
+	var times inputTimes
+	if err := unmarshalDefinition(data, d, &times); err != nil {
+		return err
+	}
+	if times.Start != nil || times.End != nil {
+		return Errorf(KindConfig, "export %q: start and end belong to a run, not to a definition", d.Name)
+	}
+	return nil
+}
+
+// MarshalJSON writes the definition's fields, the destination's block, start and end side by side.
+func (in Input) MarshalJSON() ([]byte, error) {
+	return marshalDefinition(in.Definition, inputTimes{in.Start, in.End})
+}
+
+// UnmarshalJSON reads what MarshalJSON writes and refuses fields that nobody knows.
+func (in *Input) UnmarshalJSON(data []byte) error {
+	var times inputTimes
+	if err := unmarshalDefinition(data, &in.Definition, &times); err != nil {
+		return err
+	}
+	in.Start, in.End = times.Start, times.End
+	return nil
+}
+
+func marshalDefinition(d Definition, times inputTimes) ([]byte, error) {
+	var blocks [][]byte
+	for _, part := range []any{plainDefinition(d), times} {
+		encoded, err := json.Marshal(part)
+		if err != nil {
+			return nil, fmt.Errorf("encode definition of %q: %w", d.Name, err)
+		}
+		if inner := bytes.Trim(encoded, "{}"); len(inner) > 0 {
+			blocks = append(blocks, encoded[1:len(encoded)-1])
+		}
+	}
+	if d.Destination != "" {
+		settings := d.Settings
+		if len(settings) == 0 {
+			settings = json.RawMessage("{}")
+		}
+		blocks = append(blocks, fmt.Appendf(nil, "%q:%s", d.Destination, settings))
+	}
+	return append(append([]byte{'{'}, bytes.Join(blocks, []byte{','})...), '}'), nil
+}
+
+var definitionFields = []string{
+	"name", "title", "team", "model", "connection", "every", "offset", "time_zone", "chunk_rows", "give_up_after",
+}
+
+func unmarshalDefinition(data []byte, d *Definition, times *inputTimes) error {
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(data, &fields); err != nil {
+		return Errorf(KindConfig, "definition is not a JSON object: %w", err)
+	}
+	var plain plainDefinition
+	if err := json.Unmarshal(data, &plain); err != nil {
+		return definitionError(fields, err)
+	}
+	if err := json.Unmarshal(data, times); err != nil {
+		return Errorf(KindConfig, "start and end must be RFC 3339 times such as \"2026-11-23T10:00:00Z\": %w", err)
+	}
+	var unknown []string
+	for name := range fields {
+		if !slices.Contains(definitionFields, name) && name != "start" && name != "end" {
+			unknown = append(unknown, name)
+		}
+	}
+	sort.Strings(unknown)
+	var blocks []string
+	for _, name := range unknown {
+		if bytes.HasPrefix(bytes.TrimSpace(fields[name]), []byte("{")) {
+			blocks = append(blocks, name)
+			continue
+		}
+		return Errorf(KindConfig, "export %q: unknown field %q: the fields are %s, start and end in a run's input, and one block named after the destination, such as \"s3\"",
+			plain.Name, name, strings.Join(definitionFields, ", "))
+	}
+	switch len(blocks) {
+	case 0:
+		return Errorf(KindConfig, "export %q: the destination's block is missing: add one, for example \"s3\": {\"prefix\": \"events\"}", plain.Name)
+	case 1:
+		plain.Destination, plain.Settings = blocks[0], fields[blocks[0]]
+	default:
+		return Errorf(KindConfig, "export %q: has the blocks %s, but an export has one destination", plain.Name, strings.Join(blocks, ", "))
+	}
+	*d = Definition(plain)
+	return nil
+}
+
+// definitionError says in which export a field could not be read.
+func definitionError(fields map[string]json.RawMessage, err error) error {
+	name := strings.Trim(string(fields["name"]), `"`)
+	return Errorf(KindConfig, "export %q: %w", name, err)
+}
+
+var definitionName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+
+// WithDefaults fills in what the user left out.
+func (d Definition) WithDefaults() Definition {
+	if d.Model == "" {
+		d.Model = ModelEvents
+	}
+	if d.GiveUpAfter == 0 {
+		d.GiveUpAfter = DefaultGiveUpAfter
+	}
+	if d.ChunkRows == 0 {
+		d.ChunkRows = DefaultChunkRows
+	}
+	return d
+}
+
+// Validate says what is wrong with a definition that has its defaults, or nil. The destination's block is checked by
+// the destination.
+func (d Definition) Validate() error {
+	prefix := fmt.Sprintf("export %q: ", d.Name)
+	switch {
+	case !definitionName.MatchString(d.Name) || strings.Contains(d.Name, "--"):
+		return Errorf(KindConfig, "name: %q must be 1 to 63 lower-case letters, digits and single dashes, beginning and ending with a letter or digit", d.Name)
+	case d.Team == Team{}:
+		return Errorf(KindConfig, "%steam is missing: give a team's number, or \"all\" for every team", prefix)
+	case d.Model != ModelEvents:
+		return Errorf(KindConfig, "%smodel: %q is unknown: the models are %q", prefix, d.Model, ModelEvents)
+	case d.Connection == "":
+		return Errorf(KindConfig, "%sconnection is missing: name one of the connections in the worker's configuration", prefix)
+	case d.Every == 0:
+		return Errorf(KindConfig, "%severy is missing: give the length of an interval, such as \"1h\"", prefix)
+	case d.GiveUpAfter < Duration(time.Minute):
+		return Errorf(KindConfig, "%sgive_up_after: %q must be at least \"1m\"", prefix, d.GiveUpAfter)
+	case d.ChunkRows < minChunkRows:
+		return Errorf(KindConfig, "%schunk_rows: %d must be at least %d", prefix, d.ChunkRows, minChunkRows)
+	case d.Destination == "":
+		return Errorf(KindConfig, "%sthe destination's block is missing: add one, for example \"s3\": {\"prefix\": \"events\"}", prefix)
+	}
+	if _, err := d.Grid(); err != nil {
+		return Errorf(KindConfig, "%s%w", prefix, err)
+	}
+	return nil
+}
+
+// Grid is the definition's grid.
+func (d Definition) Grid() (Grid, error) { return NewGrid(d.Every, d.Offset, d.TimeZone) }
+
+// Hash is the definition's fingerprint, over what changes rows or bytes and nothing else: team, model and the
+// destination's block. The block is taken as it stands here, so let the destination normalise it first.
+func (d Definition) Hash() string {
+	var settings any
+	// Settings came out of a JSON object, so they decode; through a map their keys are sorted.
+	_ = json.Unmarshal(d.Settings, &settings)
+	encoded, err := json.Marshal(map[string]any{
+		"team": d.Team, "model": d.Model, "destination": d.Destination, "settings": settings,
+	})
+	if err != nil {
+		panic(fmt.Sprintf("encode definition of %q: %v", d.Name, err)) // plain data: cannot happen
+	}
+	return fingerprint(encoded)
+}
+
+// fingerprint is the first 128 bits of SHA-256, in hex: short enough for a receipt, long enough never to collide.
+func fingerprint(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:16])
+}

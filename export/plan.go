@@ -1,0 +1,102 @@
+package export
+
+import (
+	"encoding/json"
+	"fmt"
+)
+
+// Limits of a plan.
+const (
+	// DefaultChunkRows is about a million rows of 300 bytes: some seconds of work, which is what a crash may cost.
+	DefaultChunkRows = 1_000_000
+	// MaxChunks keeps a run's history far below Temporal's limit of 51,200 events.
+	MaxChunks = 1000
+	// minChunkRows keeps a slip of the pen from making a million files.
+	minChunkRows = 1000
+)
+
+// Position is a place in the sort order of the events table. Times are integers, so that no text form can round them.
+type Position struct {
+	// Hour is the hour of arrival, in Unix seconds.
+	Hour int64 `json:"hour"`
+	// Team is the team's number.
+	Team int64 `json:"team"`
+	// Arrival is the arrival time in Unix microseconds.
+	Arrival int64 `json:"arrival"`
+	// Source is the Kafka partition that the row came from.
+	Source string `json:"source"`
+}
+
+// Chunk is a range of the sort order within a run: the unit of work, of retry and of checkpoint.
+type Chunk struct {
+	// Index counts from 0, in sort order.
+	Index int `json:"index"`
+	// From is the first place that belongs to the chunk; nil is the beginning of the interval.
+	From *Position `json:"from,omitempty"`
+	// To is the first place that no longer belongs to it; nil is the end of the interval.
+	To *Position `json:"to,omitempty"`
+	// Rows is how many rows the range holds. The watermark has passed, so it can never change.
+	Rows uint64 `json:"rows"`
+}
+
+// Closing says by which rule an interval was known to be complete.
+type Closing struct {
+	// Rule is "watermark": every loader had passed the interval's end.
+	Rule string `json:"rule"`
+	// Watermark is the watermark that was read, RFC 3339 with microseconds.
+	Watermark string `json:"watermark"`
+}
+
+// RuleWatermark closes the intervals of tables that Millrace loads.
+const RuleWatermark = "watermark"
+
+// Plan is what a run will do, written once, first and conditionally, at the destination. Whoever comes second works
+// by the plan that is there.
+type Plan struct {
+	// Version is the version of this format: 1.
+	Version int `json:"version"`
+	Run     Run `json:"run"`
+	// Definition is the whole definition that the plan was made from.
+	Definition     Definition `json:"definition"`
+	DefinitionHash string     `json:"definition_hash"`
+	Closing        Closing    `json:"closing"`
+	// Rows is the sum over Chunks.
+	Rows uint64 `json:"rows"`
+	// Chunks are disjoint, in sort order, and cover the interval. None when there is no row.
+	Chunks []Chunk `json:"chunks"`
+	By     Author  `json:"by"`
+}
+
+// PlanVersion is the version of Plan that this code writes.
+const PlanVersion = 1
+
+// Hash is the plan's fingerprint. It covers everything but By, so that two workers who compute the same plan agree.
+func (p Plan) Hash() string {
+	p.By = Author{}
+	encoded, err := json.Marshal(p)
+	if err != nil {
+		panic(fmt.Sprintf("encode plan of %s: %v", p.Run, err)) // plain data: cannot happen
+	}
+	return fingerprint(encoded)
+}
+
+// Validate says what is wrong with a plan that was read back, or nil.
+func (p Plan) Validate() error {
+	if p.Version != PlanVersion {
+		return Errorf(KindInternal, "plan of %s has version %d, this program knows %d: run the version that wrote it", p.Run, p.Version, PlanVersion)
+	}
+	if len(p.Chunks) > MaxChunks {
+		return Errorf(KindInternal, "plan of %s has %d chunks, more than %d", p.Run, len(p.Chunks), MaxChunks)
+	}
+	var rows uint64
+	for i, chunk := range p.Chunks {
+		rows += chunk.Rows
+		if chunk.Index != i {
+			return Errorf(KindInternal, "plan of %s: chunk %d has index %d", p.Run, i, chunk.Index)
+		}
+	}
+	if rows != p.Rows {
+		return Errorf(KindInternal, "plan of %s: its chunks hold %d rows, its total says %d", p.Run, rows, p.Rows)
+	}
+	return nil
+}
