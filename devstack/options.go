@@ -1,0 +1,141 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Options are what devstack's command line says.
+type Options struct {
+	Data      string         // folder for state; "" for the default
+	Free      bool           // free ports and a throw-away folder
+	Parts     []string       // which parts to start; all if nil
+	Early     []string       // COMMAND starts when these answer; all of Parts if nil
+	Ports     map[string]int // by Port.Name, over the defaults
+	BuildOnly bool
+	Command   []string
+}
+
+const usage = `devstack starts the systems that Millrace talks to, without Docker and without root:
+Temporal with its UI, ClickHouse, Kafka and S3, all on loopback.
+
+Usage:
+  devstack [flags]                      start the world and keep it up until Ctrl-C
+  devstack [flags] -- COMMAND [ARGS]    run COMMAND in the world, then take the world down
+
+COMMAND gets the addresses as environment variables and the pinned tools (temporal) on its PATH.
+devstack ends with COMMAND's exit code. On Ctrl-C and SIGTERM, COMMAND gets the signal first and 100 s
+to end; a second signal ends it at once.
+
+Flags:
+  --free              choose free ports and a folder that is removed afterwards; any number of such
+                      worlds can be up side by side
+  --data DIR          keep state in DIR (default: .devstack/data in the repository); the next start
+                      with the same folder finds everything as it was left
+  --parts LIST        start only these parts, separated by commas: temporal, clickhouse, kafka, s3
+  --early LIST        start COMMAND as soon as these parts answer. The addresses of the others are in
+                      its environment already; they come up when their tools are built
+  --port NAME=N       use port N for NAME: temporal (7233), temporal-ui (8233), clickhouse (9000),
+                      clickhouse-http (8123), kafka (9092), s3 (7070); may be repeated
+  --build-only        build and install the tools that --parts need, print where they are, and end
+
+The first start on a machine builds temporal and versitygw and installs ClickHouse's engine, side by
+side; that takes some minutes and about 5 GB, most of it Go's build cache. The results are kept in the
+user's cache folder, or in $MILLRACE_CACHE.
+
+Examples:
+  devstack
+  devstack --free -- go test -tags world ./...
+  devstack --parts clickhouse,s3 -- bash
+`
+
+// parseOptions reads the command line. It returns flag.ErrHelp after printing the help to out.
+func parseOptions(args []string, out io.Writer) (Options, error) {
+	o := Options{Ports: map[string]int{}}
+	set := flag.NewFlagSet("devstack", flag.ContinueOnError)
+	set.SetOutput(io.Discard)
+	set.StringVar(&o.Data, "data", "", "")
+	set.BoolVar(&o.Free, "free", false, "")
+	set.BoolVar(&o.BuildOnly, "build-only", false, "")
+	set.Func("parts", "", func(s string) (err error) { o.Parts, err = parseParts(s); return err })
+	set.Func("early", "", func(s string) (err error) { o.Early, err = parseParts(s); return err })
+	set.Func("port", "", func(s string) error { return parsePort(s, o.Ports) })
+	switch err := set.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		io.WriteString(out, usage)
+		return o, err
+	case err != nil:
+		return o, fmt.Errorf("%w; see devstack --help", err)
+	}
+	o.Command = set.Args()
+	if len(o.Command) > 0 && !slices.Contains(args, "--") {
+		return o, fmt.Errorf("unexpected argument %q: a command comes after --, as in devstack -- %s", o.Command[0], strings.Join(o.Command, " "))
+	}
+	return o, o.check()
+}
+
+func (o Options) check() error {
+	for _, early := range o.Early {
+		if o.Parts != nil && !slices.Contains(o.Parts, early) {
+			return fmt.Errorf("--early names %q, which --parts leaves out", early)
+		}
+	}
+	switch {
+	case o.Early != nil && len(o.Command) == 0:
+		return errors.New("--early says when to start COMMAND, but there is none; give one after --")
+	case o.BuildOnly && len(o.Command) > 0:
+		return errors.New("--build-only starts nothing, so it takes no COMMAND")
+	case o.Free && o.Data != "":
+		return errors.New("--free uses a folder that is removed afterwards, so it takes no --data")
+	}
+	return nil
+}
+
+func parseParts(list string) ([]string, error) {
+	var parts []string
+	for name := range strings.SplitSeq(list, ",") {
+		if name = strings.TrimSpace(name); !slices.Contains(PartNames(), name) {
+			return nil, fmt.Errorf("no part is named %q; there are %s", name, strings.Join(PartNames(), ", "))
+		}
+		parts = append(parts, name)
+	}
+	return parts, nil
+}
+
+func parsePort(text string, into map[string]int) error {
+	var names []string
+	for _, part := range Parts() {
+		for _, p := range part.Ports() {
+			names = append(names, p.Name)
+		}
+	}
+	name, number, _ := strings.Cut(text, "=")
+	if !slices.Contains(names, name) {
+		return fmt.Errorf("no port is named %q; there are %s", name, strings.Join(names, ", "))
+	}
+	n, err := strconv.ParseUint(number, 10, 16)
+	if err != nil || n == 0 {
+		return fmt.Errorf("the port of %s is %q, which is no number from 1 to 65535", name, number)
+	}
+	into[name] = int(n)
+	return nil
+}
+
+// chosenParts are the parts that the options name, in the order of the table.
+func (o Options) chosenParts() []Part {
+	if o.Parts == nil {
+		return Parts()
+	}
+	var chosen []Part
+	for _, p := range Parts() {
+		if slices.Contains(o.Parts, p.Name()) {
+			chosen = append(chosen, p)
+		}
+	}
+	return chosen
+}

@@ -1,0 +1,67 @@
+package main
+
+import "context"
+
+// Part is one system of the outside world that Millrace talks to. A part says what it needs and how it is
+// started and asked; World does the rest, the same for all. Methods are called from one goroutine at a time
+// for a part, and do not keep what they are given.
+type Part interface {
+	// Name is the word used in flags, messages and folders: "temporal", "clickhouse", …
+	Name() string
+
+	// Ports are the addresses the part listens on, all on loopback.
+	Ports() []Port
+
+	// Tools are what has to be built or installed before the part can start.
+	Tools() []Tool
+
+	// Command says how to start the part. It may write configuration into site.Dir, which exists.
+	// The process it describes must stay in the foreground and end on SIGTERM.
+	Command(site Site) (Command, error)
+
+	// Ready is one attempt to use the part as a client does, and finishes what only a running part can be
+	// given (a database, a bucket). It is repeated until it answers nil, and again after each start: it
+	// must do no harm the second time.
+	Ready(ctx context.Context, site Site) error
+
+	// Variables are the addresses as COMMAND sees them.
+	Variables(site Site) []Variable
+}
+
+// Port is one address of a part: a name that is unique in the world, and the port it has for people.
+type Port struct {
+	Name    string
+	Default int
+	Scheme  string // how a person would write the address: "http", or "" for a bare host:port
+}
+
+// Site is where a part lives in one world: its folder, its ports and its tools.
+type Site struct {
+	Dir   string         // for configuration and state, of this part alone
+	Ports map[string]int // by Port.Name
+	Tools map[string]string
+}
+
+// Addr is the host:port of the named port.
+func (s Site) Addr(port string) string { return loopback(s.Ports[port]) }
+
+// Command is a process to be: program, arguments, and environment beyond devstack's own.
+type Command struct {
+	Program string
+	Args    []string
+	Env     []string
+}
+
+// Parts are all parts of the world, in the order of the table. New ones join here.
+func Parts() []Part {
+	return []Part{Temporal{}, ClickHouse{}, Kafka{}, S3{}}
+}
+
+// PartNames are the names that --parts and --early take.
+func PartNames() []string {
+	var names []string
+	for _, p := range Parts() {
+		names = append(names, p.Name())
+	}
+	return names
+}

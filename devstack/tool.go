@@ -1,0 +1,174 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+)
+
+// Tool is something a part needs that is built or installed once on a machine and then kept.
+type Tool interface {
+	// Name is the key in Site.Tools and the word in messages.
+	Name() string
+
+	// Key names the tool's folder in the cache. Another version, platform or set of dependencies has
+	// another key.
+	Key(repo string) (string, error)
+
+	// Build fills dir, which exists and is empty.
+	Build(ctx context.Context, repo, dir string, progress *Progress) error
+
+	// File is what Site.Tools points at, in dir.
+	File(dir string) string
+}
+
+// GoTool is a program of another project, pinned by a Go module of ours that does nothing else.
+type GoTool struct {
+	Binary  string
+	Folder  string // of the pinning module, from the repository's root
+	Module  string // whose version names the build
+	Package string // of the program
+}
+
+// Name implements Tool.
+func (t GoTool) Name() string { return t.Binary }
+
+// Key implements Tool.
+func (t GoTool) Key(repo string) (string, error) {
+	mod, err := os.ReadFile(filepath.Join(repo, t.Folder, "go.mod"))
+	if err != nil {
+		return "", fmt.Errorf("read which version of %s is wanted: %w", t.Binary, err)
+	}
+	sum, err := os.ReadFile(filepath.Join(repo, t.Folder, "go.sum"))
+	if err != nil {
+		return "", fmt.Errorf("read which version of %s is wanted: %w", t.Binary, err)
+	}
+	version := requiredVersion(string(mod), t.Module)
+	if version == "" {
+		return "", fmt.Errorf("find %s in %s/go.mod: no version is required there", t.Module, t.Folder)
+	}
+	return strings.Join([]string{t.Binary, version, runtime.GOOS, runtime.GOARCH, contentHash(mod, sum)}, "-"), nil
+}
+
+// requiredVersion is the version that a go.mod requires of module, or "".
+func requiredVersion(mod, module string) string {
+	for line := range strings.Lines(mod) {
+		fields := strings.Fields(strings.TrimPrefix(strings.TrimSpace(line), "require "))
+		if len(fields) >= 2 && fields[0] == module {
+			return fields[1]
+		}
+	}
+	return ""
+}
+
+func contentHash(contents ...[]byte) string {
+	h := sha256.New()
+	for _, c := range contents {
+		fmt.Fprintf(h, "%d\n", len(c))
+		h.Write(c)
+	}
+	return hex.EncodeToString(h.Sum(nil))[:12]
+}
+
+// Build implements Tool.
+func (t GoTool) Build(ctx context.Context, repo, dir string, progress *Progress) error {
+	program, err := exec.LookPath("go")
+	if err != nil {
+		return errors.New("the go command is not on PATH; install Go 1.26 or newer")
+	}
+	// Without cgo the build is the same whether or not the machine has a C compiler.
+	cmd := exec.CommandContext(ctx, program, "build", "-v", "-ldflags", "-s -w", "-o", t.File(dir), t.Package)
+	cmd.Dir = filepath.Join(repo, t.Folder)
+	cmd.Env = overlay(os.Environ(), []Variable{{"CGO_ENABLED", "0"}, {"GOFLAGS", "-buildvcs=false"}, {"GOWORK", "off"}, {"GOOS", runtime.GOOS}, {"GOARCH", runtime.GOARCH}, {"PWD", cmd.Dir}})
+	return progress.Run(cmd)
+}
+
+// File implements Tool.
+func (t GoTool) File(dir string) string { return filepath.Join(dir, t.Binary) }
+
+//go:embed package.json package-lock.json .npmrc
+var npmFiles embed.FS
+
+// chdbVersion is the version that package.json pins; a test holds the two together.
+const chdbVersion = "26.7.3-stable.1"
+
+// ChdbTool is ClickHouse's engine as a shared library, from npm.
+type ChdbTool struct{}
+
+// Name implements Tool.
+func (ChdbTool) Name() string { return "chdb" }
+
+// Key implements Tool.
+func (ChdbTool) Key(string) (string, error) {
+	if _, err := chdbPackage(); err != nil {
+		return "", err
+	}
+	var contents [][]byte
+	for _, name := range []string{"package.json", "package-lock.json"} {
+		c, err := npmFiles.ReadFile(name)
+		if err != nil {
+			return "", err
+		}
+		contents = append(contents, c)
+	}
+	return strings.Join([]string{"chdb", chdbVersion, runtime.GOOS, runtime.GOARCH, contentHash(contents...)}, "-"), nil
+}
+
+// chdbPackage is the npm package with the engine for this machine.
+func chdbPackage() (string, error) {
+	platform, ok := map[string]string{
+		"linux/amd64":  "linux-x64-gnu",
+		"linux/arm64":  "linux-arm64-gnu",
+		"darwin/amd64": "darwin-x64",
+		"darwin/arm64": "darwin-arm64",
+	}[runtime.GOOS+"/"+runtime.GOARCH]
+	if !ok {
+		return "", fmt.Errorf("ClickHouse's engine is not published for %s/%s; leave it out with --parts and use a server of your own", runtime.GOOS, runtime.GOARCH)
+	}
+	return "@chdb/lib-" + platform, nil
+}
+
+// Build implements Tool. It is npm install and not npm ci, because a lock file holds only the platforms
+// whose packages could be seen when it was made; what the lock holds is checked against its hash.
+func (t ChdbTool) Build(ctx context.Context, _, dir string, progress *Progress) error {
+	program, err := exec.LookPath("npm")
+	if err != nil {
+		return errors.New("the npm command is not on PATH; install Node.js 20 or newer")
+	}
+	for _, name := range []string{"package.json", "package-lock.json", ".npmrc"} {
+		content, err := npmFiles.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), content, 0o644); err != nil {
+			return err
+		}
+	}
+	cmd := exec.CommandContext(ctx, program, "install", "--no-save", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error")
+	cmd.Dir = dir
+	cmd.Env = overlay(os.Environ(), []Variable{{"PWD", dir}})
+	if err := progress.Run(cmd); err != nil {
+		return err
+	}
+	if _, err := os.Stat(t.File(dir)); err != nil {
+		return fmt.Errorf("npm installed no engine for this machine: %w", err)
+	}
+	return nil
+}
+
+// File implements Tool.
+func (ChdbTool) File(dir string) string {
+	name, err := chdbPackage()
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(dir, "node_modules", filepath.FromSlash(name), "libchdb.so")
+}
