@@ -13,6 +13,8 @@ type Receipt struct {
 	Bytes uint64 `json:"bytes"`
 	// Checksum is over the bytes sent, as algorithm:base64, and is the one that the store confirmed.
 	Checksum string `json:"checksum,omitempty"`
+	// Attempt is which attempt at the chunk wrote it, from 1.
+	Attempt int32 `json:"attempt,omitempty"`
 }
 
 // Proof is what was compared before the run was published.
@@ -50,8 +52,14 @@ type Manifest struct {
 	// Receipts has one entry for each chunk, in order; empty for an interval without rows.
 	Receipts []Receipt `json:"receipts"`
 	Proof    Proof     `json:"proof"`
+	// PlannedBy is who wrote the plan, and when the work on the run began.
+	PlannedBy Author `json:"planned_by"`
 	// By is who published.
 	By Author `json:"by"`
+
+	// Location is where the manifest lies, in the destination's words. The destination sets it on what it returns; it is
+	// not part of the stored manifest, which cannot know under which name it is read.
+	Location string `json:"-"`
 }
 
 // ManifestVersion is the version of Manifest that this code writes.
@@ -63,7 +71,7 @@ func NewManifest(plan Plan, receipts []Receipt, proof Proof, by Author) Manifest
 		Version: ManifestVersion, Run: plan.Run, Team: plan.Definition.Team, Model: plan.Definition.Model,
 		Connection: plan.Definition.Connection, Destination: plan.Definition.Destination,
 		DefinitionHash: plan.DefinitionHash, PlanHash: plan.Hash(), Closing: plan.Closing,
-		Receipts: append([]Receipt{}, receipts...), Proof: proof, By: by,
+		Receipts: append([]Receipt{}, receipts...), Proof: proof, PlannedBy: plan.By, By: by,
 	}
 	for _, receipt := range receipts {
 		manifest.Rows += receipt.Rows
@@ -86,4 +94,24 @@ func CheckReceipts(plan Plan, receipts []Receipt) error {
 		}
 	}
 	return nil
+}
+
+// Publication is a manifest in short, without its receipts: what histories and messages say of a published run.
+type Publication struct {
+	Run            Run    `json:"run"`
+	DefinitionHash string `json:"definition_hash"`
+	Rows           uint64 `json:"rows"`
+	Bytes          uint64 `json:"bytes"`
+	Files          int    `json:"files"`
+	// Manifest is where the manifest lies, in the destination's words.
+	Manifest string `json:"manifest,omitempty"`
+	By       Author `json:"by"`
+}
+
+// Publication is the manifest in short.
+func (m Manifest) Publication() Publication {
+	return Publication{
+		Run: m.Run, DefinitionHash: m.DefinitionHash, Rows: m.Rows, Bytes: m.Bytes, Files: len(m.Receipts),
+		Manifest: m.Location, By: m.By,
+	}
 }

@@ -1,0 +1,86 @@
+package activities
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+
+	"go.temporal.io/sdk/activity"
+
+	"github.com/millrace/millrace/destinations"
+	"github.com/millrace/millrace/eventstore"
+	"github.com/millrace/millrace/export"
+)
+
+// ChunkTask is one chunk of a prepared run. Definition is the one of the plan that holds.
+type ChunkTask struct {
+	RunTask
+	PlanHash string       `json:"plan_hash"`
+	Chunk    export.Chunk `json:"chunk"`
+}
+
+// ChunkProgress is what a chunk's heartbeat tells: liveness and progress, never the truth.
+type ChunkProgress struct {
+	Bytes uint64 `json:"bytes"`
+}
+
+// finishOnStop is how long a chunk may go on once its worker was told to stop, out of the 90 s a worker has.
+const finishOnStop = 60 * time.Second
+
+var errWorkerStopping = errors.New("the worker is stopping: the chunk was handed back")
+
+// WriteChunk writes one chunk and returns its receipt. Its heartbeat is the progress of its bytes, so one that hangs
+// times out; cancelled, it ends its query and its upload within a heartbeat.
+func (s *Steps) WriteChunk(ctx context.Context, task ChunkTask) (export.Receipt, error) {
+	destination, definition, err := s.open(ctx, task.Definition)
+	if err != nil {
+		return export.Receipt{}, failure(ctx, err)
+	}
+	working, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	go handBackOnStop(working, activity.GetWorkerStopChannel(ctx), stop)
+
+	receipt, err := destination.WriteChunk(working, destinations.ChunkTask{
+		Run: task.Run, Chunk: task.Chunk, PlanHash: task.PlanHash,
+		Execution: activity.GetInfo(ctx).WorkflowExecution.RunID,
+		Source:    chunkSource{events: s.Events, team: definition.Team, task: task},
+		Progress:  func(bytes uint64) { activity.RecordHeartbeat(ctx, ChunkProgress{Bytes: bytes}) },
+	})
+	if err != nil && ctx.Err() == nil && errors.Is(context.Cause(working), errWorkerStopping) {
+		return receipt, notYet(errWorkerStopping.Error(), TypeWorkerStopping, time.Second)
+	}
+	receipt.Attempt = activity.GetInfo(ctx).Attempt
+	return receipt, failure(ctx, err)
+}
+
+// handBackOnStop gives a stopping worker's chunk some time to finish, and then ends it.
+func handBackOnStop(working context.Context, stopping <-chan struct{}, stop context.CancelCauseFunc) {
+	select {
+	case <-stopping:
+	case <-working.Done():
+		return
+	}
+	timer := time.NewTimer(finishOnStop)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		stop(errWorkerStopping)
+	case <-working.Done():
+	}
+}
+
+// chunkSource reads a chunk of the events model from ClickHouse.
+type chunkSource struct {
+	events *eventstore.Store
+	team   export.Team
+	task   ChunkTask
+}
+
+// Open begins to read; see destinations.Source.
+func (c chunkSource) Open(ctx context.Context, encoding export.Encoding) (io.ReadCloser, error) {
+	return c.events.OpenChunk(ctx, eventstore.ChunkQuery{
+		Interval: c.task.Run.Interval, Team: c.team, Chunk: c.task.Chunk, Encoding: encoding,
+		LogComment: "millrace chunk " + c.task.Run.String(),
+	})
+}

@@ -1,0 +1,164 @@
+package activities
+
+import (
+	"context"
+	"time"
+
+	"go.temporal.io/sdk/activity"
+
+	"github.com/millrace/millrace/destinations"
+	"github.com/millrace/millrace/eventstore"
+	"github.com/millrace/millrace/export"
+)
+
+// RunTask names a run and the definition it is worked by.
+type RunTask struct {
+	Definition export.Definition `json:"definition"`
+	Run        export.Run        `json:"run"`
+}
+
+// FindPublished looks for a published run of this export and interval, nil when there is none. It also is the first
+// to check the definition with its destination, so that a wrong one ends the run before anything waits.
+func (s *Steps) FindPublished(ctx context.Context, task RunTask) (*export.Publication, error) {
+	destination, _, err := s.open(ctx, task.Definition)
+	if err != nil {
+		return nil, failure(ctx, err)
+	}
+	manifest, err := destination.Published(ctx, task.Run)
+	if err != nil || manifest == nil {
+		return nil, failure(ctx, err)
+	}
+	publication := manifest.Publication()
+	return &publication, nil
+}
+
+// PlanTask is what a plan is computed from.
+type PlanTask struct {
+	RunTask
+	Closing export.Closing `json:"closing"`
+}
+
+// PlanRun computes the chunks of a run. It changes nothing: the plan holds only when PrepareRun has written it.
+func (s *Steps) PlanRun(ctx context.Context, task PlanTask) (export.Plan, error) {
+	definition, err := destinations.Normalize(task.Definition)
+	if err != nil {
+		return export.Plan{}, failure(ctx, err)
+	}
+	chunks, err := s.Events.PlanChunks(ctx, eventstore.PlanQuery{
+		Interval:   task.Run.Interval,
+		Team:       definition.Team,
+		TargetRows: definition.ChunkRows,
+		LogComment: "millrace plan " + task.Run.String(),
+	})
+	if err != nil {
+		return export.Plan{}, failure(ctx, err)
+	}
+	plan := export.Plan{
+		Version: export.PlanVersion, Run: task.Run, Definition: definition, DefinitionHash: definition.Hash(),
+		Closing: task.Closing, Chunks: append([]export.Chunk{}, chunks...), By: author(ctx),
+	}
+	for _, chunk := range chunks {
+		plan.Rows += chunk.Rows
+	}
+	return plan, nil
+}
+
+// PrepareRun writes the plan at the destination, conditionally, and answers with the one that holds.
+func (s *Steps) PrepareRun(ctx context.Context, plan export.Plan) (Prepared, error) {
+	destination, _, err := s.open(ctx, plan.Definition)
+	if err != nil {
+		return Prepared{}, failure(ctx, err)
+	}
+	answer, err := destination.Prepare(ctx, plan)
+	if err != nil {
+		return Prepared{}, failure(ctx, err)
+	}
+	prepared := Prepared{Plan: answer.Plan}
+	if answer.Published != nil {
+		publication := answer.Published.Publication()
+		prepared.Published = &publication
+	}
+	return prepared, nil
+}
+
+// Prepared is the plan that holds, or the publication that was there before.
+type Prepared struct {
+	Plan      export.Plan         `json:"plan"`
+	Published *export.Publication `json:"published,omitempty"`
+}
+
+// FinishTask is a run whose chunks are all written.
+type FinishTask struct {
+	Plan     export.Plan      `json:"plan"`
+	Receipts []export.Receipt `json:"receipts"`
+	// Proof is set for PublishRun.
+	Proof export.Proof `json:"proof"`
+}
+
+// ProveRun holds what is stored against the receipts and the plan. It changes nothing.
+func (s *Steps) ProveRun(ctx context.Context, task FinishTask) (export.Proof, error) {
+	destination, _, err := s.open(ctx, task.Plan.Definition)
+	if err != nil {
+		return export.Proof{}, failure(ctx, err)
+	}
+	proof, err := destination.Prove(ctx, task.Plan, task.Receipts)
+	return proof, failure(ctx, err)
+}
+
+// PublishRun commits the run. The answer names who published: another workflow, when it came first.
+func (s *Steps) PublishRun(ctx context.Context, task FinishTask) (export.Publication, error) {
+	destination, _, err := s.open(ctx, task.Plan.Definition)
+	if err != nil {
+		return export.Publication{}, failure(ctx, err)
+	}
+	manifest, err := destination.Publish(ctx, export.NewManifest(task.Plan, task.Receipts, task.Proof, author(ctx)))
+	if err != nil {
+		return export.Publication{}, failure(ctx, err)
+	}
+	return manifest.Publication(), nil
+}
+
+// RecordRun writes the ledger row of a published run, from its manifest and nothing else: who finds a run published
+// long ago writes the same row. Recording twice leaves one row.
+func (s *Steps) RecordRun(ctx context.Context, task RunTask) error {
+	destination, _, err := s.open(ctx, task.Definition)
+	if err != nil {
+		return failure(ctx, err)
+	}
+	manifest, err := destination.Published(ctx, task.Run)
+	if err != nil {
+		return failure(ctx, err)
+	}
+	if manifest == nil {
+		return failure(ctx, export.Errorf(export.KindInternal, "%s was published, but its manifest is gone: somebody removed it from the destination", task.Run))
+	}
+	return failure(ctx, s.Events.RecordRun(ctx, publishedRow(*manifest)))
+}
+
+// FailedTask is a run that ended without being published.
+type FailedTask struct {
+	RunTask
+	Kind    export.Kind `json:"kind"`
+	Message string      `json:"message"`
+	Started time.Time   `json:"started"`
+}
+
+// RecordFailure writes the ledger row of a run that failed. A later publication of the same run replaces it.
+func (s *Steps) RecordFailure(ctx context.Context, task FailedTask) error {
+	return failure(ctx, s.Events.RecordRun(ctx, failedRow(task, author(ctx))))
+}
+
+// AbortRun takes back what this execution left unfinished at the destination.
+func (s *Steps) AbortRun(ctx context.Context, task RunTask) error {
+	destination, _, err := s.open(ctx, task.Definition)
+	if err != nil {
+		return failure(ctx, err)
+	}
+	return failure(ctx, destination.Abort(ctx, task.Run, activity.GetInfo(ctx).WorkflowExecution.RunID))
+}
+
+// author is the workflow execution that this activity works for.
+func author(ctx context.Context) export.Author {
+	execution := activity.GetInfo(ctx).WorkflowExecution
+	return export.Author{WorkflowID: execution.ID, RunID: execution.RunID, At: time.Now().UTC().Truncate(time.Microsecond)}
+}

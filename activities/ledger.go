@@ -1,0 +1,39 @@
+package activities
+
+import (
+	"github.com/millrace/millrace/eventstore"
+	"github.com/millrace/millrace/export"
+)
+
+// publishedRow is the ledger row of a published run. The manifest carries all that it needs.
+func publishedRow(manifest export.Manifest) eventstore.LedgerRow {
+	row := eventstore.LedgerRow{
+		Run: manifest.Run, Status: eventstore.StatusPublished,
+		Team: manifest.Team, Model: manifest.Model, Connection: manifest.Connection, Destination: manifest.Destination,
+		DefinitionHash: manifest.DefinitionHash, PlanHash: manifest.PlanHash, Closing: manifest.Closing,
+		Rows: manifest.Rows, Bytes: manifest.Bytes, Files: uint64(len(manifest.Receipts)),
+		Proof: manifest.Proof.Level, Manifest: manifest.Location,
+		WorkflowID: manifest.By.WorkflowID, RunID: manifest.By.RunID,
+		StartedAt: manifest.PlannedBy.At, PublishedAt: manifest.By.At,
+	}
+	for _, receipt := range manifest.Receipts {
+		row.Attempts += uint32(receipt.Attempt)
+	}
+	return row
+}
+
+// failedRow is the ledger row of a run that ended without being published.
+func failedRow(task FailedTask, by export.Author) eventstore.LedgerRow {
+	status := eventstore.StatusFailed
+	if task.Kind == export.KindCancelled {
+		status = eventstore.StatusCancelled
+	}
+	return eventstore.LedgerRow{
+		Run: task.Run, Status: status,
+		Team: task.Definition.Team, Model: task.Definition.Model,
+		Connection: task.Definition.Connection, Destination: task.Definition.Destination,
+		DefinitionHash: task.Definition.Hash(),
+		WorkflowID:     by.WorkflowID, RunID: by.RunID, StartedAt: task.Started,
+		ErrorKind: task.Kind, Error: task.Message,
+	}
+}

@@ -1,0 +1,69 @@
+package activities
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"go.temporal.io/sdk/activity"
+
+	"github.com/millrace/millrace/export"
+)
+
+// WatermarkTask is the time that the watermark must have passed.
+type WatermarkTask struct {
+	End time.Time `json:"end"`
+}
+
+const (
+	// watermarkLook bounds one look, so that a waiting run never holds a slot for long.
+	watermarkLook = 20 * time.Second
+	// watermarkPause is between two looks within an attempt: the loader publishes at most once a second.
+	watermarkPause = 500 * time.Millisecond
+	// watermarkAgain is the longest delay until the next attempt.
+	watermarkAgain = 15 * time.Second
+)
+
+// AwaitWatermark returns when no row with an arrival time before the end can appear any more. While the watermark is
+// close it looks again for some seconds; otherwise it gives its slot back with a benign error, which shows in the UI
+// as what the run is waiting for, and comes again. It reads and never writes.
+func (s *Steps) AwaitWatermark(ctx context.Context, task WatermarkTask) (export.Closing, error) {
+	giveBack := time.NewTimer(watermarkLook)
+	defer giveBack.Stop()
+	ticker := time.NewTicker(watermarkPause)
+	defer ticker.Stop()
+	for {
+		watermark, err := s.Events.Watermark(ctx)
+		if err != nil {
+			return export.Closing{}, failure(ctx, err)
+		}
+		// The watermark says that nothing will appear at or before it; the interval ends before End. So the last
+		// microsecond of the interval has to be covered, and End itself need not.
+		if watermark.Complete && !watermark.At.Before(task.End.Add(-time.Microsecond)) {
+			return export.Closing{Rule: export.RuleWatermark, Watermark: watermark.At.UTC().Format("2006-01-02T15:04:05.000000Z")}, nil
+		}
+		waiting := waitsFor(watermark.Complete, watermark.At, watermark.HeldBy, watermark.Reason, task.End)
+		missing := task.End.Sub(watermark.At)
+		if !watermark.Complete || missing > watermarkLook {
+			return export.Closing{}, notYet(waiting, export.KindSourceBehind, watermarkAgain)
+		}
+		activity.RecordHeartbeat(ctx, waiting)
+		select {
+		case <-ticker.C:
+		case <-giveBack.C:
+			return export.Closing{}, notYet(waiting, export.KindSourceBehind, time.Second)
+		case <-activity.GetWorkerStopChannel(ctx):
+			return export.Closing{}, notYet("the worker is stopping: another one goes on", TypeWorkerStopping, time.Second)
+		case <-ctx.Done():
+			return export.Closing{}, failure(ctx, ctx.Err())
+		}
+	}
+}
+
+// waitsFor is what people read while a run waits.
+func waitsFor(complete bool, at time.Time, heldBy, reason string, end time.Time) string {
+	if !complete {
+		return fmt.Sprintf("no watermark yet, needs %s: %s", end.UTC().Format(time.RFC3339), reason)
+	}
+	return fmt.Sprintf("watermark %s, needs %s; held by partition %s", at.UTC().Format(time.RFC3339), end.UTC().Format(time.RFC3339), heldBy)
+}

@@ -1,0 +1,26 @@
+package workflows
+
+import (
+	"time"
+
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/millrace/millrace/activities"
+)
+
+// Check tries a connection out from a worker, where its credentials are, and reports step by step. It is tried once:
+// who asked is waiting for the answer.
+func Check(ctx workflow.Context, task activities.CheckTask) (activities.CheckReport, error) {
+	ctx = workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		TaskQueue:              QueueControl,
+		ScheduleToCloseTimeout: 2 * time.Minute,
+		HeartbeatTimeout:       heartbeat,
+		RetryPolicy:            &temporal.RetryPolicy{MaximumAttempts: 1},
+		Summary:                "try out connection " + task.Connection,
+		Priority:               temporal.Priority{PriorityKey: priorityManual},
+	})
+	var report activities.CheckReport
+	err := workflow.ExecuteActivity(ctx, steps.CheckConnection, task).Get(ctx, &report)
+	return report, err
+}

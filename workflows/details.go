@@ -1,0 +1,100 @@
+package workflows
+
+import (
+	"fmt"
+	"strings"
+
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/millrace/millrace/export"
+)
+
+// show makes the run visible to people: search attributes, details and queries.
+func (r *exportRun) show(ctx workflow.Context) error {
+	if err := showRun(ctx, r.definition, r.run); err != nil {
+		return err
+	}
+	if err := workflow.SetQueryHandlerWithOptions(ctx, QueryProgress, func() (export.Progress, error) {
+		return r.progress, nil
+	}, workflow.QueryHandlerOptions{Description: "Where the run stands: step, chunks, rows and bytes."}); err != nil {
+		return err
+	}
+	return workflow.SetQueryHandlerWithOptions(ctx, QueryPlan, func() (*export.Plan, error) {
+		return r.plan, nil
+	}, workflow.QueryHandlerOptions{Description: "The plan that the run works by, null before there is one."})
+}
+
+// at notes where the run stands, for queries and in the workflow's current details.
+func (r *exportRun) at(ctx workflow.Context, step string) {
+	r.progress.Step = step
+	workflow.SetCurrentDetails(ctx, r.details())
+}
+
+var storyOfARun = []struct{ step, title string }{
+	{"finding", "Look for a published run"},
+	{"waiting", "Wait for the watermark"},
+	{"planning", "Count rows, cut chunks"},
+	{"preparing", "Write the plan"},
+	{"writing", "Write the chunks"},
+	{"proving", "Prove"},
+	{"publishing", "Publish"},
+	{"recording", "Record in the ledger"},
+}
+
+// details is the progress table in the Temporal UI, in its Markdown.
+func (r *exportRun) details() string {
+	var text strings.Builder
+	fmt.Fprintf(&text, "**%s** · team %s · %s\n\n", r.run.Export, r.definition.Team, r.run.Interval)
+	text.WriteString("| step | |\n|---|---|\n")
+	passed := true
+	for _, part := range storyOfARun {
+		mark := ""
+		switch {
+		case part.step == r.progress.Step:
+			mark, passed = "now", false
+		case passed:
+			mark = "done"
+		}
+		if part.step == "writing" && r.plan != nil {
+			mark = strings.TrimSpace(fmt.Sprintf("%s %d/%d chunks, %s of %s rows, %s", mark, r.progress.ChunksDone, r.progress.Chunks,
+				count(r.progress.RowsDone), count(r.progress.Rows), bytes(r.progress.BytesDone)))
+		}
+		fmt.Fprintf(&text, "| %s | %s |\n", part.title, mark)
+	}
+	return text.String()
+}
+
+func (r *exportRun) failureDetails(kind export.Kind, message string) string {
+	return fmt.Sprintf("%s\n**Failed (%s):** %s\n", r.details(), kind, message)
+}
+
+// count writes a number for people: 950, 12.3k, 1.30M.
+func count(n uint64) string {
+	switch {
+	case n < 10_000:
+		return fmt.Sprintf("%d", n)
+	case n < 1_000_000:
+		return fmt.Sprintf("%.1fk", float64(n)/1e3)
+	}
+	return fmt.Sprintf("%.2fM", float64(n)/1e6)
+}
+
+// bytes writes a size for people, in decimal units: 950 B, 12.3 kB, 1.3 MB.
+func bytes(n uint64) string {
+	size, unit := float64(n), 0
+	units := []string{"B", "kB", "MB", "GB", "TB"}
+	for size >= 1000 && unit < len(units)-1 {
+		size, unit = size/1000, unit+1
+	}
+	if unit == 0 {
+		return fmt.Sprintf("%d B", n)
+	}
+	return fmt.Sprintf("%.1f %s", size, units[unit])
+}
+
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}

@@ -1,0 +1,289 @@
+package workflows
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/millrace/millrace/activities"
+	"github.com/millrace/millrace/export"
+)
+
+// steps is only ever used to name activities.
+var steps *activities.Steps
+
+// Export exports one interval, all or nothing:
+//
+//	look for a published run → await watermark → plan → prepare → chunks in parallel → prove → publish → record
+//
+// It may be started by a schedule, a trigger, a backfill, the UI or by hand, and twice at once: what keeps it exact
+// lies at the destination and not in the workflow's id. A run that is published already ends as already_done.
+func Export(ctx workflow.Context, input export.Input) (export.Outcome, error) {
+	run, err := newExportRun(ctx, input)
+	if err != nil {
+		return export.Outcome{}, refuse(err)
+	}
+	if err := run.show(ctx); err != nil {
+		return export.Outcome{}, err
+	}
+	outcome, err := run.work(ctx)
+	if err != nil {
+		return export.Outcome{}, run.fail(ctx, err)
+	}
+	return outcome, nil
+}
+
+// exportRun is what one execution of Export knows.
+type exportRun struct {
+	definition export.Definition
+	run        export.Run
+	queue      string
+	priority   int
+	plan       *export.Plan
+	progress   export.Progress
+	// waitingSince and the like are not kept: the history has them.
+}
+
+// newExportRun finds out which interval is to be exported, and how urgent it is.
+func newExportRun(ctx workflow.Context, input export.Input) (*exportRun, error) {
+	definition := input.Definition.WithDefaults()
+	if err := definition.Validate(); err != nil {
+		return nil, err
+	}
+	grid, err := definition.Grid()
+	if err != nil {
+		return nil, err
+	}
+	asked, err := input.Interval()
+	if err != nil {
+		return nil, err
+	}
+	scheduled := nominalStart(ctx)
+	interval, err := grid.Resolve(asked, scheduled)
+	if err != nil {
+		return nil, err
+	}
+	now := workflow.Now(ctx)
+	if interval.End.After(now) {
+		return nil, export.Errorf(export.KindConfig, "interval %s ends in the future, it is %s now: wait until it has ended, or give an earlier one",
+			interval, now.UTC().Format(time.RFC3339))
+	}
+	run := &exportRun{
+		definition: definition,
+		run:        export.Run{Export: definition.Name, Interval: interval, Revision: export.FirstRevision},
+		queue:      QueueLive,
+		priority:   priorityLive,
+	}
+	switch {
+	case asked != nil:
+		run.priority = priorityManual
+	case now.Sub(interval.End) > 2*interval.Length():
+		// Two lengths late is no longer live: a backfill, or what piled up while Temporal was down.
+		run.queue, run.priority = QueueBulk, priorityBackfill
+	}
+	run.progress = export.Progress{Step: "finding", Run: run.run}
+	return run, nil
+}
+
+// refuse ends the workflow for an input that nobody can work, with its kind as the error's type.
+func refuse(err error) error {
+	return temporal.NewNonRetryableApplicationError(err.Error(), string(export.KindOf(err)), nil)
+}
+
+func (r *exportRun) work(ctx workflow.Context) (export.Outcome, error) {
+	published, err := r.find(ctx)
+	if err != nil {
+		return export.Outcome{}, err
+	}
+	if published != nil {
+		return r.alreadyDone(ctx, *published)
+	}
+	closing, err := r.awaitWatermark(ctx)
+	if err != nil {
+		return export.Outcome{}, err
+	}
+	published, err = r.prepare(ctx, closing)
+	if err != nil {
+		return export.Outcome{}, err
+	}
+	if published != nil {
+		return r.alreadyDone(ctx, *published)
+	}
+	receipts, err := r.writeChunks(ctx)
+	if err != nil {
+		return export.Outcome{}, err
+	}
+	publication, err := r.publish(ctx, receipts)
+	if err != nil {
+		return export.Outcome{}, err
+	}
+	if publication.By.RunID != workflow.GetInfo(ctx).WorkflowExecution.RunID {
+		return r.alreadyDone(ctx, publication)
+	}
+	if err := r.record(ctx); err != nil {
+		return export.Outcome{}, err
+	}
+	r.at(ctx, "done")
+	return export.Outcome{Status: export.StatusPublished, Publication: publication}, nil
+}
+
+func (r *exportRun) task() activities.RunTask {
+	return activities.RunTask{Definition: r.definition, Run: r.run}
+}
+
+func (r *exportRun) find(ctx workflow.Context) (*export.Publication, error) {
+	r.at(ctx, "finding")
+	var published *export.Publication
+	err := workflow.ExecuteActivity(r.step(ctx, stepTime, "look for a published run"), steps.FindPublished, r.task()).Get(ctx, &published)
+	return published, err
+}
+
+// alreadyDone ends a run that somebody published. The ledger row is written all the same: he may have died before it.
+func (r *exportRun) alreadyDone(ctx workflow.Context, published export.Publication) (export.Outcome, error) {
+	if err := r.record(ctx); err != nil {
+		return export.Outcome{}, err
+	}
+	r.at(ctx, "done")
+	outcome := export.Outcome{Status: export.StatusAlreadyDone, Publication: published}
+	outcome.Note = fmt.Sprintf("published by workflow %s at %s", published.By.WorkflowID, published.By.At.UTC().Format(time.RFC3339))
+	return outcome, nil
+}
+
+func (r *exportRun) awaitWatermark(ctx workflow.Context) (export.Closing, error) {
+	r.at(ctx, "waiting")
+	var closing export.Closing
+	summary := "wait until the watermark has passed " + r.run.End.Format(time.RFC3339)
+	err := workflow.ExecuteActivity(r.waiting(ctx, summary), steps.AwaitWatermark, activities.WatermarkTask{End: r.run.End}).Get(ctx, &closing)
+	return closing, err
+}
+
+// prepare makes the plan and writes it at the destination, or takes the one that is there: from here on the plan that
+// holds decides, not the input.
+func (r *exportRun) prepare(ctx workflow.Context, closing export.Closing) (*export.Publication, error) {
+	r.at(ctx, "planning")
+	var plan export.Plan
+	task := activities.PlanTask{RunTask: r.task(), Closing: closing}
+	if err := workflow.ExecuteActivity(r.step(ctx, planTime, "count the rows and cut them into chunks"), steps.PlanRun, task).Get(ctx, &plan); err != nil {
+		return nil, err
+	}
+	r.at(ctx, "preparing")
+	var prepared activities.Prepared
+	summary := fmt.Sprintf("write the plan: %s rows in %s", count(plan.Rows), plural(len(plan.Chunks), "chunk"))
+	if err := workflow.ExecuteActivity(r.step(ctx, stepTime, summary), steps.PrepareRun, plan).Get(ctx, &prepared); err != nil {
+		return nil, err
+	}
+	if prepared.Published != nil {
+		return prepared.Published, nil
+	}
+	r.plan = &prepared.Plan
+	r.progress.Chunks, r.progress.Rows = len(r.plan.Chunks), r.plan.Rows
+	return nil, nil
+}
+
+// writeChunks has all chunks written, as many at once as the workers of the queue have slots. The first that fails
+// for good ends the others.
+func (r *exportRun) writeChunks(ctx workflow.Context) ([]export.Receipt, error) {
+	r.at(ctx, "writing")
+	ctx, cancel := workflow.WithCancel(ctx)
+	defer cancel()
+	receipts := make([]export.Receipt, len(r.plan.Chunks))
+	hash := r.plan.Hash()
+	task := activities.RunTask{Definition: r.plan.Definition, Run: r.run}
+	selector := workflow.NewSelector(ctx)
+	var failed error
+	for i, chunk := range r.plan.Chunks {
+		summary := fmt.Sprintf("chunk %d/%d, %s rows", i+1, len(r.plan.Chunks), count(chunk.Rows))
+		future := workflow.ExecuteActivity(r.chunkStep(ctx, summary), steps.WriteChunk, activities.ChunkTask{RunTask: task, PlanHash: hash, Chunk: chunk})
+		selector.AddFuture(future, func(done workflow.Future) {
+			if err := done.Get(ctx, &receipts[i]); err != nil {
+				if failed == nil {
+					failed = err
+					cancel()
+				}
+				return
+			}
+			r.progress.ChunksDone++
+			r.progress.RowsDone += receipts[i].Rows
+			r.progress.BytesDone += receipts[i].Bytes
+			r.at(ctx, "writing")
+		})
+	}
+	for range r.plan.Chunks {
+		selector.Select(ctx)
+	}
+	return receipts, failed
+}
+
+// publish proves the run while readers still see nothing, and then commits it.
+func (r *exportRun) publish(ctx workflow.Context, receipts []export.Receipt) (export.Publication, error) {
+	r.at(ctx, "proving")
+	task := activities.FinishTask{Plan: *r.plan, Receipts: receipts}
+	var publication export.Publication
+	summary := fmt.Sprintf("prove %s rows in %s", count(r.plan.Rows), plural(len(receipts), "file"))
+	if err := workflow.ExecuteActivity(r.step(ctx, planTime, summary), steps.ProveRun, task).Get(ctx, &task.Proof); err != nil {
+		return publication, err
+	}
+	r.at(ctx, "publishing")
+	err := workflow.ExecuteActivity(r.step(ctx, stepTime, "write the manifest"), steps.PublishRun, task).Get(ctx, &publication)
+	return publication, err
+}
+
+func (r *exportRun) record(ctx workflow.Context) error {
+	r.at(ctx, "recording")
+	return workflow.ExecuteActivity(r.step(ctx, stepTime, "write the ledger row"), steps.RecordRun, r.task()).Get(ctx, nil)
+}
+
+// fail makes the error that people see, with the run's interval and kind, after tidying up. Tidying is tried for a
+// minute at most and never hides the failure: whatever it leaves, a later run does not trip over it.
+func (r *exportRun) fail(ctx workflow.Context, cause error) error {
+	kind, message := r.explain(cause)
+	tidy, cancel := workflow.NewDisconnectedContext(ctx)
+	defer cancel()
+	tidy = workflow.WithActivityOptions(tidy, workflow.ActivityOptions{
+		TaskQueue: QueueControl, StartToCloseTimeout: tidyTime / 2, ScheduleToCloseTimeout: tidyTime, RetryPolicy: retries,
+	})
+	logger := workflow.GetLogger(ctx)
+	if err := workflow.UpsertTypedSearchAttributes(tidy, AttributeErrorKind.ValueSet(string(kind))); err != nil {
+		logger.Error("note the error's kind on the workflow", "error", err)
+	}
+	if r.plan != nil {
+		if err := workflow.ExecuteActivity(tidy, steps.AbortRun, r.task()).Get(tidy, nil); err != nil {
+			logger.Warn("take back what is unfinished at the destination", "error", err)
+		}
+	}
+	failed := activities.FailedTask{RunTask: r.task(), Kind: kind, Message: message, Started: workflow.GetInfo(ctx).WorkflowStartTime}
+	if err := workflow.ExecuteActivity(tidy, steps.RecordFailure, failed).Get(tidy, nil); err != nil {
+		logger.Warn("write the ledger row of a failed run", "error", err)
+	}
+	workflow.SetCurrentDetails(tidy, r.failureDetails(kind, message))
+	if temporal.IsCanceledError(cause) {
+		return cause // so that Temporal shows the run as canceled and not as failed
+	}
+	return temporal.NewNonRetryableApplicationError(fmt.Sprintf("%s: %s", r.run, message), string(kind), nil)
+}
+
+// explain finds the kind and the sentence in an activity's failure. A step that ran out of time carries its last
+// failure along.
+func (r *exportRun) explain(err error) (export.Kind, string) {
+	if temporal.IsCanceledError(err) {
+		return export.KindCancelled, "the run was cancelled"
+	}
+	var failure *temporal.ApplicationError
+	if errors.As(err, &failure) {
+		kind := export.Kind(failure.Type())
+		message := failure.Message()
+		var timeout *temporal.TimeoutError
+		if errors.As(err, &timeout) {
+			message = fmt.Sprintf("gave up after %s: %s", r.definition.GiveUpAfter, message)
+		}
+		return kind, message
+	}
+	var timeout *temporal.TimeoutError
+	if errors.As(err, &timeout) {
+		return export.KindInternal, fmt.Sprintf("gave up after %s: no worker finished the step in time (%s)", r.definition.GiveUpAfter, timeout.TimeoutType())
+	}
+	return export.KindInternal, err.Error()
+}
