@@ -1,0 +1,106 @@
+package config_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/millrace/millrace/internal/config"
+)
+
+func TestEnvironment(t *testing.T) {
+	clearEnvironment(t)
+	env, err := config.ReadEnvironment()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(config.Environment{ConfigPath: "millrace.yaml", Listen: "127.0.0.1:8000"}, env); diff != "" {
+		t.Errorf("defaults (-want +got):\n%s", diff)
+	}
+
+	t.Setenv(config.VarClickHouseURL, "clickhouse://u:p@127.0.0.1:9000/m")
+	t.Setenv(config.VarClickHouseHTTPURL, "http://u:p@127.0.0.1:8123/?database=m")
+	t.Setenv(config.VarKafkaBrokers, "127.0.0.1:9092, 127.0.0.1:9093")
+	t.Setenv(config.VarTemporalUIURL, "http://127.0.0.1:8233/")
+	t.Setenv(config.VarConfig, "other.yaml")
+	t.Setenv(config.VarListen, ":80")
+	t.Setenv(config.VarMetricsListen, "127.0.0.1:9100")
+	env, err = config.ReadEnvironment()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := config.Environment{
+		ClickHouseURL: "clickhouse://u:p@127.0.0.1:9000/m", ClickHouseHTTPURL: "http://u:p@127.0.0.1:8123/?database=m",
+		KafkaBrokers: []string{"127.0.0.1:9092", "127.0.0.1:9093"}, TemporalUIURL: "http://127.0.0.1:8233",
+		ConfigPath: "other.yaml", Listen: ":80", MetricsListen: "127.0.0.1:9100",
+	}
+	if diff := cmp.Diff(want, env); diff != "" {
+		t.Errorf("given (-want +got):\n%s", diff)
+	}
+	if err := env.Need(config.VarClickHouseURL, config.VarClickHouseHTTPURL, config.VarKafkaBrokers, config.VarTemporalUIURL); err != nil {
+		t.Errorf("nothing is missing: %v", err)
+	}
+}
+
+func TestEnvironmentMessages(t *testing.T) {
+	for _, test := range []struct{ name, value, want string }{
+		{config.VarClickHouseURL, "http://u:hunter2@h:1/d", "MILLRACE_CLICKHOUSE_URL is not a URL of the form clickhouse://user:password@host:port/database"},
+		{config.VarClickHouseURL, "clickhouse://u:hun ter2@h:x/d", "MILLRACE_CLICKHOUSE_URL is not a URL of the form clickhouse://user:password@host:port/database"},
+		{config.VarClickHouseHTTPURL, "127.0.0.1:8123", "MILLRACE_CLICKHOUSE_HTTP_URL is not a URL of the form http://user:password@host:port/?database=name"},
+		{config.VarKafkaBrokers, "localhost", `MILLRACE_KAFKA_BROKERS: "localhost" must be host:port, several separated by commas`},
+		{config.VarListen, "8000", `MILLRACE_LISTEN: "8000" must be host:port, such as 127.0.0.1:8000`},
+	} {
+		clearEnvironment(t)
+		t.Setenv(test.name, test.value)
+		if _, err := config.ReadEnvironment(); err == nil || err.Error() != test.want {
+			t.Errorf("%s=%s\ngot  %v\nwant %s", test.name, test.value, err, test.want)
+		}
+	}
+	for _, test := range []struct {
+		names []string
+		want  string
+	}{
+		{[]string{config.VarKafkaBrokers}, "MILLRACE_KAFKA_BROKERS is not set: give the address of your own server, or start the outside world with bin/devstack, which prints it"},
+		{[]string{config.VarKafkaBrokers, config.VarClickHouseURL}, "MILLRACE_KAFKA_BROKERS, MILLRACE_CLICKHOUSE_URL are not set: give the addresses of your own servers, or start the outside world with bin/devstack, which prints them"},
+	} {
+		if err := (config.Environment{}).Need(test.names...); err == nil || err.Error() != test.want {
+			t.Errorf("\ngot  %v\nwant %s", err, test.want)
+		}
+	}
+}
+
+func TestTemporalOptions(t *testing.T) {
+	clearEnvironment(t)
+	t.Setenv("TEMPORAL_CONFIG_FILE", "/dev/null") // not the developer's own
+	options, err := config.TemporalOptions()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if options.HostPort != "localhost:7233" || options.Namespace != "default" {
+		t.Errorf("defaults are %s, %s", options.HostPort, options.Namespace)
+	}
+	t.Setenv("TEMPORAL_ADDRESS", "127.0.0.1:17233")
+	t.Setenv("TEMPORAL_NAMESPACE", "mine")
+	if options, err = config.TemporalOptions(); err != nil {
+		t.Fatal(err)
+	}
+	if options.HostPort != "127.0.0.1:17233" || options.Namespace != "mine" {
+		t.Errorf("given are %s, %s", options.HostPort, options.Namespace)
+	}
+	t.Setenv("TEMPORAL_CONFIG_FILE", "/nowhere/temporal.toml")
+	t.Setenv("TEMPORAL_PROFILE", "none")
+	if _, err = config.TemporalOptions(); err == nil || !strings.HasPrefix(err.Error(), "read how to reach Temporal: ") {
+		t.Errorf("a profile that is not there: %v", err)
+	}
+}
+
+func clearEnvironment(t *testing.T) {
+	t.Helper()
+	for _, name := range []string{
+		config.VarClickHouseURL, config.VarClickHouseHTTPURL, config.VarKafkaBrokers, config.VarTemporalUIURL, config.VarConfig,
+		config.VarListen, config.VarMetricsListen, "TEMPORAL_ADDRESS", "TEMPORAL_NAMESPACE", "TEMPORAL_PROFILE",
+	} {
+		t.Setenv(name, "")
+	}
+}
