@@ -1,0 +1,209 @@
+package event
+
+import (
+	"bytes"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/google/uuid"
+)
+
+// Limits of a single event. An event above one is refused, never cut: an id that was cut could become another's id.
+// They are checked when an event comes in (Event.Check), not when its message is read, so that a limit that is lowered
+// later does not make what was accepted unreadable.
+const (
+	// MaxBytes is the size of the event's JSON as the client sent it: one mebibyte, as PostHog's.
+	MaxBytes = 1 << 20
+	// MaxNameBytes is the length of the name in UTF-8. PostHog cuts at 200 characters, which are at most 800 bytes.
+	MaxNameBytes = 800
+	// MaxDistinctIDBytes is the length of the distinct id in UTF-8. PostHog cuts at 200 characters.
+	MaxDistinctIDBytes = 800
+)
+
+// Event is one event as the client's JSON tells it.
+type Event struct {
+	// Name is `event`. U+0000, which many destinations refuse in text, has become U+FFFD.
+	Name string
+	// DistinctID is `distinct_id`, or else `$distinct_id`, or else `properties.distinct_id`; the text of a number is
+	// kept digit for digit. U+0000 has become U+FFFD.
+	DistinctID string
+	// UUID is `uuid`, with or without hyphens; zero when there is none, when it is no UUID, or is the nil UUID.
+	UUID uuid.UUID
+	// Properties is the JSON object of `properties`, byte for byte; `{}` when absent or null. Where the event has `$set`
+	// or `$set_once` beside the properties, as identify calls of PostHog libraries do, and the properties have not, it
+	// is put in as last member.
+	Properties string
+	// Token is the project token that the event itself names: `api_key`, `token`, `$token`, or properties.token.
+	Token string
+
+	time timeSource
+	size int
+}
+
+// Parse reads the JSON of one event. The error is a *Refusal, or a syntax error of encoding/json.
+func Parse(text []byte) (Event, error) {
+	if err := valid(text); err != nil {
+		return Event{}, err
+	}
+	parsed, refusal := parse(bytes.TrimSpace(text))
+	if refusal != nil {
+		return parsed, refusal
+	}
+	return parsed, nil
+}
+
+// parse reads text that is valid JSON without white space around it. What could be read before a refusal, the UUID
+// above all, is in the event, so that the client can be told which event was refused.
+func parse(text []byte) (Event, *Refusal) {
+	if text[0] != '{' {
+		return Event{}, refuse(ReasonNotObject, "the event is not a JSON object; send an object with event, distinct_id and properties")
+	}
+	var name, distinctID, altDistinctID, properties, set, setOnce []byte
+	parsed := Event{size: len(text)}
+	for key, value := range members(text) {
+		switch key {
+		case "event":
+			name = value
+		case "distinct_id":
+			distinctID = value
+		case "$distinct_id":
+			altDistinctID = value
+		case "uuid":
+			parsed.UUID = readUUID(value)
+		case "properties":
+			properties = value
+		case "$set":
+			set = value
+		case "$set_once":
+			setOnce = value
+		case "timestamp":
+			parsed.time.timestamp = value
+		case "offset":
+			parsed.time.offset = value
+		case "api_key", "token", "$token":
+			if token, ok := unquote(value); ok && token != "" {
+				parsed.Token = token
+			}
+		}
+	}
+	if !utf8.Valid(text) {
+		return parsed, refuse(ReasonNotUTF8, "the event holds bytes that are not UTF-8; encode the request as UTF-8")
+	}
+	if isNull(properties) {
+		properties = []byte("{}")
+	}
+	if properties[0] != '{' {
+		return parsed, refuse(ReasonBadProperties, "properties is not a JSON object; send an object, or leave it out")
+	}
+	inside := parsed.readProperties(properties)
+	parsed.Properties = withPersonProperties(properties, inside, set, setOnce)
+
+	var ok bool
+	if parsed.Name, ok = nonEmpty(name); !ok {
+		return parsed, refuse(ReasonNoName, "event is missing, empty or not a string; give the event a name")
+	}
+	for _, candidate := range [][]byte{distinctID, altDistinctID, inside.distinctID} {
+		if parsed.DistinctID, ok = textOrNumber(candidate); ok {
+			return parsed, nil
+		}
+	}
+	return parsed, refuse(ReasonNoDistinctID, "distinct_id is missing, empty or neither a string nor a number; say whose event it is")
+}
+
+// Check holds the event against the limits of a single event; nil when it keeps them.
+func (e Event) Check() *Refusal {
+	switch {
+	case e.size > MaxBytes:
+		return refuse(ReasonTooLarge, "the event is %d bytes, more than %d; send less in its properties", e.size, MaxBytes)
+	case len(e.Name) > MaxNameBytes:
+		return refuse(ReasonNameTooLong, "event is %d bytes, more than %d; shorten the name and put the rest into properties", len(e.Name), MaxNameBytes)
+	case len(e.DistinctID) > MaxDistinctIDBytes:
+		return refuse(ReasonDistinctIDTooLong, "distinct_id is %d bytes, more than %d; use a shorter id", len(e.DistinctID), MaxDistinctIDBytes)
+	}
+	return nil
+}
+
+// known is what the properties say about the event itself.
+type known struct {
+	distinctID   []byte
+	set, setOnce bool
+}
+
+func (e *Event) readProperties(properties []byte) known {
+	var found known
+	for key, value := range members(properties) {
+		switch key {
+		case "distinct_id":
+			found.distinctID = value
+		case "$set":
+			found.set = true
+		case "$set_once":
+			found.setOnce = true
+		case "$ignore_sent_at":
+			e.time.ignoreSentAt = value[0] == 't'
+		case "token":
+			if token, ok := unquote(value); ok && e.Token == "" {
+				e.Token = token
+			}
+		}
+	}
+	return found
+}
+
+// withPersonProperties puts `$set` and `$set_once` of the event into its properties, where PostHog's readers look.
+func withPersonProperties(properties []byte, inside known, set, setOnce []byte) string {
+	addSet := !inside.set && !isNull(set)
+	addSetOnce := !inside.setOnce && !isNull(setOnce)
+	if !addSet && !addSetOnce {
+		return string(properties)
+	}
+	var text strings.Builder
+	text.Grow(len(properties) + len(set) + len(setOnce) + 32)
+	text.Write(properties[:len(properties)-1])
+	empty := properties[space(properties, 1)] == '}'
+	add := func(name string, value []byte) {
+		if !empty {
+			text.WriteByte(',')
+		}
+		empty = false
+		text.WriteString(`"` + name + `":`)
+		text.Write(value)
+	}
+	if addSet {
+		add("$set", set)
+	}
+	if addSetOnce {
+		add("$set_once", setOnce)
+	}
+	text.WriteByte('}')
+	return text.String()
+}
+
+// readUUID takes the two usual forms. Others, also the nil UUID that some clients send for "none", count as none.
+func readUUID(value []byte) uuid.UUID {
+	text, ok := unquote(value)
+	if !ok || len(text) != 36 && len(text) != 32 {
+		return uuid.Nil
+	}
+	id, err := uuid.Parse(text)
+	if err != nil {
+		return uuid.Nil
+	}
+	return id
+}
+
+// nonEmpty is a string that is not empty, without U+0000.
+func nonEmpty(value []byte) (string, bool) {
+	if isNull(value) {
+		return "", false
+	}
+	text, ok := unquote(value)
+	return strings.ReplaceAll(text, "\x00", "\uFFFD"), ok && text != ""
+}
+
+func textOrNumber(value []byte) (string, bool) {
+	if !isNull(value) && isNumber(value) {
+		return string(value), true
+	}
+	return nonEmpty(value)
+}

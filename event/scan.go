@@ -1,0 +1,134 @@
+package event
+
+import (
+	"bytes"
+	"encoding/json"
+	"iter"
+	"strings"
+	"unicode/utf8"
+)
+
+// The functions here walk JSON text without decoding it, because a decoded number may be rounded and a decoded object
+// has lost its order and its duplicate keys. They expect text that valid has accepted, and do not allocate for values.
+
+// valid says why text is not one JSON value, or nil. Strings may still hold bytes that are not UTF-8.
+func valid(text []byte) error {
+	if json.Valid(text) {
+		return nil
+	}
+	var any json.RawMessage
+	return json.Unmarshal(text, &any)
+}
+
+// members yields name and text of each member of an object, in order, duplicates too.
+func members(object []byte) iter.Seq2[string, []byte] {
+	return func(yield func(string, []byte) bool) {
+		at := space(object, 1)
+		for object[at] != '}' {
+			nameEnd := skip(object, at)
+			name := object[at:nameEnd]
+			at = space(object, nameEnd)
+			at = space(object, at+1) // the colon
+			end := skip(object, at)
+			if !yield(unquoteName(name), object[at:end]) {
+				return
+			}
+			at = space(object, end)
+			if object[at] == ',' {
+				at = space(object, at+1)
+			}
+		}
+	}
+}
+
+// elements yields the text of each element of an array, in order.
+func elements(array []byte) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		at := space(array, 1)
+		for array[at] != ']' {
+			end := skip(array, at)
+			if !yield(array[at:end]) {
+				return
+			}
+			at = space(array, end)
+			if array[at] == ',' {
+				at = space(array, at+1)
+			}
+		}
+	}
+}
+
+// space is the first index from at on that holds no white space.
+func space(text []byte, at int) int {
+	for at < len(text) && (text[at] == ' ' || text[at] == '\n' || text[at] == '\r' || text[at] == '\t') {
+		at++
+	}
+	return at
+}
+
+// skip is the index after the value that begins at at.
+func skip(text []byte, at int) int {
+	switch text[at] {
+	case '"':
+		return skipString(text, at)
+	case '{', '[':
+		depth := 0
+		for {
+			switch text[at] {
+			case '"':
+				at = skipString(text, at)
+				continue
+			case '{', '[':
+				depth++
+			case '}', ']':
+				depth--
+			}
+			at++
+			if depth == 0 {
+				return at
+			}
+		}
+	default: // a number, true, false, null
+		for at < len(text) && !strings.ContainsRune(",}] \n\r\t", rune(text[at])) {
+			at++
+		}
+		return at
+	}
+}
+
+// skipString is the index after the string that begins at at.
+func skipString(text []byte, at int) int {
+	for at++; text[at] != '"'; at++ {
+		if text[at] == '\\' {
+			at++
+		}
+	}
+	return at + 1
+}
+
+// unquoteName is a member's name; nearly all need no decoding.
+func unquoteName(quoted []byte) string {
+	if bytes.IndexByte(quoted, '\\') < 0 && utf8.Valid(quoted) {
+		return string(quoted[1 : len(quoted)-1])
+	}
+	name, _ := unquote(quoted)
+	return name
+}
+
+// unquote decodes a string; false if the value is none. A lone surrogate, which no UTF-8 text can hold, becomes U+FFFD.
+func unquote(value []byte) (string, bool) {
+	if value[0] != '"' {
+		return "", false
+	}
+	var text string
+	if err := json.Unmarshal(value, &text); err != nil {
+		return "", false
+	}
+	return text, true
+}
+
+// isNull tells an absent value and null, which mean the same to us.
+func isNull(value []byte) bool { return value == nil || value[0] == 'n' }
+
+// isNumber tells a JSON number.
+func isNumber(value []byte) bool { return value[0] == '-' || value[0] >= '0' && value[0] <= '9' }
