@@ -85,7 +85,6 @@ func (c Config) clientConfig() *sarama.Config {
 	config.Net.WriteTimeout = 5 * time.Second
 	// A topic made by looking at it would have the broker's settings instead of ours: setup makes it.
 	config.Metadata.AllowAutoTopicCreation = false
-	config.Metadata.Full = false
 	config.Metadata.Retry.Max = 3
 	config.Metadata.Retry.Backoff = 250 * time.Millisecond
 	return config
