@@ -1,0 +1,83 @@
+# `make` alone prints what there is to do. Go and Node.js are all it takes; everything else is pinned and built here.
+
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS := -s -w -X github.com/millrace/millrace/internal/telemetry.version=$(VERSION)
+# Packages to test, for a short way: make test/world PKG=./starter/...
+PKG ?= ./...
+# Modules of their own, beside the product: what they need must not weigh on it.
+MODULES := $(patsubst %/go.mod,%,$(wildcard devstack/go.mod examples/*/go.mod))
+# A world on free ports in a throw-away folder, so that tests run beside whatever is up.
+WORLD = bin/devstack --free --
+
+.PHONY: help
+help: ## Print this list
+	@awk -F ':.*## ' '/^[a-z][a-z\/-]*:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: build ## Send 200,000 flights in and read them back from S3; STAY=1 leaves everything up
+	@examples/demo/run $(if $(STAY),--stay)
+
+.PHONY: up
+up: build ## Start the outside world and Millrace in it, with examples/millrace.yaml, until Ctrl-C
+	@bin/devstack -- bin/millrace up --config examples/millrace.yaml
+
+.PHONY: test
+test: test/world test/modules ## Run all tests, against real engines started for it
+
+.PHONY: test/unit
+test/unit: ## Run the tests that need nothing but Go: under 30 s warm
+	go test $(PKG)
+
+.PHONY: test/world
+test/world: bin/devstack ## Run the product's tests, unit and world; PKG=./starter/... for some
+	$(WORLD) go test -tags world -timeout 20m $(PKG)
+
+.PHONY: test/modules
+test/modules: ## Run the tests of the modules beside the product: devstack and examples
+	@for module in $(MODULES); do echo "go test -C $$module ./..."; go test -C $$module -timeout 20m ./... || exit 1; done
+
+.PHONY: test/race
+test/race: bin/devstack ## Run the product's tests under the race detector; needs a C compiler
+	@command -v $${CC:-gcc} >/dev/null || { echo "make test/race: the race detector needs a C compiler: install gcc, or set CC" >&2; exit 1; }
+	$(WORLD) env CGO_ENABLED=1 go test -race -tags world -timeout 30m $(PKG)
+
+.PHONY: lint
+lint: lint/go lint/workflows lint/selftest ## Check style, arrows between rooms, and determinism of workflows
+
+.PHONY: lint/go
+lint/go: ## Run golangci-lint in every module
+	tools/run golangci-lint run ./...
+	@for module in $(MODULES); do echo "golangci-lint run, in $$module"; (cd $$module && "$(CURDIR)/tools/run" golangci-lint run ./...) || exit 1; done
+
+.PHONY: lint/workflows
+lint/workflows: ## Find what is not deterministic in workflow code
+	tools/run workflowcheck ./workflows/...
+
+.PHONY: lint/selftest
+lint/selftest: ## Prove that the linter refuses every import against the arrows
+	tools/lint-selftest
+
+.PHONY: build
+build: bin/devstack ## Build bin/millrace and bin/devstack
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/millrace ./cmd/millrace
+
+# Go knows best what has changed, so it is always asked.
+.PHONY: bin/devstack
+bin/devstack:
+	@CGO_ENABLED=0 go build -C devstack -o ../bin/devstack .
+
+.PHONY: bench
+bench: build ## Measure an export against ClickHouse's own INSERT INTO FUNCTION s3
+	@docs/benchmarks/run
+
+.PHONY: docs/screenshots
+docs/screenshots: build ## Take the pictures in the docs anew, from a running demo
+	@docs/screenshots/run
+
+.PHONY: clean
+clean: ## Remove bin/ and the state of the outside world; built tools stay in the cache
+	rm -rf bin .devstack
