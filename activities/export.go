@@ -17,19 +17,29 @@ type RunTask struct {
 	Run        export.Run        `json:"run"`
 }
 
-// FindPublished looks for a published run of this export and interval, nil when there is none. It also is the first
-// to check the definition with its destination, so that a wrong one ends the run before anything waits.
-func (s *Steps) FindPublished(ctx context.Context, task RunTask) (*export.Publication, error) {
-	destination, _, err := s.open(ctx, task.Definition)
+// Found is what FindPublished found.
+type Found struct {
+	// Published is the published run, nil when there is none.
+	Published *export.Publication `json:"published,omitempty"`
+	// DefinitionHash is the hash of the task's definition with all its defaults, to be held against Published's.
+	DefinitionHash string `json:"definition_hash"`
+}
+
+// FindPublished looks for a published run of this export and interval. It also is the first to check the definition
+// with its destination, so that a wrong one ends the run before anything waits.
+func (s *Steps) FindPublished(ctx context.Context, task RunTask) (Found, error) {
+	destination, definition, err := s.open(ctx, task.Definition)
 	if err != nil {
-		return nil, failure(ctx, err)
+		return Found{}, failure(ctx, err)
 	}
+	found := Found{DefinitionHash: definition.Hash()}
 	manifest, err := destination.Published(ctx, task.Run)
 	if err != nil || manifest == nil {
-		return nil, failure(ctx, err)
+		return found, failure(ctx, err)
 	}
 	publication := manifest.Publication()
-	return &publication, nil
+	found.Published = &publication
+	return found, nil
 }
 
 // PlanTask is what a plan is computed from.

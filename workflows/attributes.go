@@ -9,6 +9,7 @@ import (
 	enumspb "go.temporal.io/api/enums/v1"
 
 	"github.com/millrace/millrace/export"
+	"github.com/millrace/millrace/internal/namespace"
 )
 
 // Search attributes by which people find runs in the Temporal UI. `millrace setup` creates them.
@@ -20,8 +21,8 @@ var (
 )
 
 // SearchAttributes lists the attributes that a namespace needs, with their types.
-func SearchAttributes() map[string]enumspb.IndexedValueType {
-	return map[string]enumspb.IndexedValueType{
+func SearchAttributes() namespace.Attributes {
+	return namespace.Attributes{
 		AttributeExport.GetName():      enumspb.INDEXED_VALUE_TYPE_KEYWORD,
 		AttributeDestination.GetName(): enumspb.INDEXED_VALUE_TYPE_KEYWORD,
 		AttributeIntervalEnd.GetName(): enumspb.INDEXED_VALUE_TYPE_DATETIME,

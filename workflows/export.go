@@ -42,9 +42,11 @@ type exportRun struct {
 	run        export.Run
 	queue      string
 	priority   int
-	plan       *export.Plan
-	progress   export.Progress
-	// waitingSince and the like are not kept: the history has them.
+	// definitionHash is that of the definition with its destination's defaults, once FindPublished has told it.
+	definitionHash string
+	// plan is the plan that holds, once PrepareRun has told it.
+	plan     *export.Plan
+	progress export.Progress
 }
 
 // newExportRun finds out which interval is to be exported, and how urgent it is.
@@ -136,9 +138,10 @@ func (r *exportRun) task() activities.RunTask {
 
 func (r *exportRun) find(ctx workflow.Context) (*export.Publication, error) {
 	r.at(ctx, "finding")
-	var published *export.Publication
-	err := workflow.ExecuteActivity(r.step(ctx, stepTime, "look for a published run"), steps.FindPublished, r.task()).Get(ctx, &published)
-	return published, err
+	var found activities.Found
+	err := workflow.ExecuteActivity(r.step(ctx, stepTime, "look for a published run"), steps.FindPublished, r.task()).Get(ctx, &found)
+	r.definitionHash = found.DefinitionHash
+	return found.Published, err
 }
 
 // alreadyDone ends a run that somebody published. The ledger row is written all the same: he may have died before it.
@@ -149,6 +152,9 @@ func (r *exportRun) alreadyDone(ctx workflow.Context, published export.Publicati
 	r.at(ctx, "done")
 	outcome := export.Outcome{Status: export.StatusAlreadyDone, Publication: published}
 	outcome.Note = fmt.Sprintf("published by workflow %s at %s", published.By.WorkflowID, published.By.At.UTC().Format(time.RFC3339))
+	if published.DefinitionHash != r.definitionHash {
+		outcome.Note += "; the export's definition has changed since, so these rows or bytes are not what it would write now"
+	}
 	return outcome, nil
 }
 

@@ -1,0 +1,260 @@
+package starter
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"sort"
+	"time"
+
+	"go.temporal.io/sdk/client"
+
+	"github.com/millrace/millrace/export"
+	"github.com/millrace/millrace/workflows"
+)
+
+// Action is what applying a definition does.
+type Action string
+
+// The actions.
+const (
+	ActionCreate Action = "create"
+	ActionUpdate Action = "update"
+	ActionNone   Action = "unchanged"
+	// ActionIgnore is for a schedule that no definition names: it is left alone.
+	ActionIgnore Action = "not in the file"
+)
+
+// FieldChange is one difference between a schedule and its definition. From is empty for a field that is new.
+type FieldChange struct {
+	Field string `json:"field"`
+	From  string `json:"from"`
+	To    string `json:"to"`
+}
+
+// Change is what applying one definition would do, or did.
+type Change struct {
+	Export     string             `json:"export"`
+	Action     Action             `json:"action"`
+	Fields     []FieldChange      `json:"fields,omitempty"`
+	Definition *export.Definition `json:"definition,omitempty"`
+	// FilledFrom is set once an update was applied: due starts since then were started again, for an update drops
+	// those that fall into it.
+	FilledFrom *time.Time `json:"filled_from,omitempty"`
+}
+
+// Diff compares definitions, normalised, with the schedules there are, and changes nothing. The order is that of the
+// definitions; schedules that are not among them come last.
+func (s *Starter) Diff(ctx context.Context, definitions []export.Definition) ([]Change, error) {
+	existing, err := s.names(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var changes []Change
+	for _, definition := range definitions {
+		change, err := s.diff(ctx, definition)
+		if err != nil {
+			return nil, err
+		}
+		changes = append(changes, change)
+		existing = slices.DeleteFunc(existing, func(name string) bool { return name == definition.Name })
+	}
+	for _, name := range existing {
+		changes = append(changes, Change{Export: name, Action: ActionIgnore})
+	}
+	return changes, nil
+}
+
+func (s *Starter) diff(ctx context.Context, definition export.Definition) (Change, error) {
+	change := Change{Export: definition.Name, Action: ActionCreate, Definition: &definition}
+	wanted, err := schedule(definition)
+	if err != nil {
+		return change, err
+	}
+	// A schedule that was made a moment ago may not be in the list yet, so ask for it by name.
+	description, err := s.Temporal.ScheduleClient().GetHandle(ctx, definition.Name).Describe(ctx)
+	if notFound(err) {
+		change.Fields = fieldChanges(nil, definitionFields(definition))
+		return change, nil
+	}
+	if err != nil {
+		return change, fmt.Errorf("read schedule %q: %w", definition.Name, err)
+	}
+	if action, ok := description.Schedule.Action.(*client.ScheduleWorkflowAction); !ok || action.Workflow != workflows.NameExport {
+		return change, export.Errorf(export.KindConfig, "schedule %q exists and is no export: rename the export, or delete the schedule with `temporal schedule delete --schedule-id %s`", definition.Name, definition.Name)
+	}
+	change.Fields = s.scheduleChanges(description.Schedule, wanted, definition)
+	change.Action = ActionUpdate
+	if len(change.Fields) == 0 {
+		change.Action = ActionNone
+	}
+	return change, nil
+}
+
+// scheduleChanges compares what is there with what is wanted: the definition, when it fires, and its policies.
+func (s *Starter) scheduleChanges(have, want client.Schedule, definition export.Definition) []FieldChange {
+	var before map[string]string
+	if input, err := s.input(have); err == nil {
+		before = definitionFields(input.Definition)
+	}
+	changes := fieldChanges(before, definitionFields(definition))
+	compare := func(field, from, to string) {
+		if from != to {
+			changes = append(changes, FieldChange{Field: field, From: from, To: to})
+		}
+	}
+	haveAction, wantAction := have.Action.(*client.ScheduleWorkflowAction), want.Action.(*client.ScheduleWorkflowAction)
+	compare("schedule.task_queue", haveAction.TaskQueue, wantAction.TaskQueue)
+	compare("schedule.workflow_id", haveAction.ID, wantAction.ID)
+	compare("schedule.times", specText(have.Spec), specText(want.Spec))
+	compare("schedule.overlap", have.Policy.Overlap.String(), want.Policy.Overlap.String())
+	compare("schedule.catchup_window", have.Policy.CatchupWindow.String(), want.Policy.CatchupWindow.String())
+	compare("schedule.pause_on_failure", fmt.Sprint(have.Policy.PauseOnFailure), fmt.Sprint(want.Policy.PauseOnFailure))
+	return changes
+}
+
+// specText writes a spec in one form for what was sent and for what the server made of it.
+func specText(spec *client.ScheduleSpec) string {
+	text := ""
+	for _, interval := range spec.Intervals {
+		text += fmt.Sprintf("every %s offset %s ", interval.Every, interval.Offset)
+	}
+	ranges := func(name string, fields []client.ScheduleRange, whole client.ScheduleRange) {
+		for _, field := range fields {
+			field.End, field.Step = max(field.End, field.Start), max(field.Step, 1)
+			whole.Step = 1
+			if field != whole {
+				text += fmt.Sprintf("%s %d-%d/%d ", name, field.Start, field.End, field.Step)
+			}
+		}
+	}
+	for _, calendar := range spec.Calendars {
+		ranges("second", calendar.Second, client.ScheduleRange{Start: -1})
+		ranges("minute", calendar.Minute, client.ScheduleRange{Start: -1})
+		ranges("hour", calendar.Hour, client.ScheduleRange{Start: -1})
+		ranges("day", calendar.DayOfMonth, client.ScheduleRange{Start: 1, End: 31})
+		ranges("month", calendar.Month, client.ScheduleRange{Start: 1, End: 12})
+		ranges("weekday", calendar.DayOfWeek, client.ScheduleRange{Start: 0, End: 6})
+	}
+	for _, cron := range spec.CronExpressions {
+		text += "cron " + cron + " "
+	}
+	if len(spec.Skip) > 0 || !spec.StartAt.IsZero() || !spec.EndAt.IsZero() || spec.Jitter != 0 {
+		text += "with skip, start, end or jitter "
+	}
+	if spec.TimeZoneName != "" && spec.TimeZoneName != "UTC" {
+		text += "in " + spec.TimeZoneName
+	}
+	return text
+}
+
+// definitionFields flattens a definition into its fields, as JSON texts by dotted names.
+func definitionFields(definition export.Definition) map[string]string {
+	fields := map[string]string{}
+	encoded, err := json.Marshal(definition)
+	if err != nil {
+		panic(fmt.Sprintf("encode definition of %q: %v", definition.Name, err)) // plain data: cannot happen
+	}
+	var flatten func(prefix string, value json.RawMessage)
+	flatten = func(prefix string, value json.RawMessage) {
+		var object map[string]json.RawMessage
+		if json.Unmarshal(value, &object) != nil || object == nil {
+			fields[prefix] = string(value)
+			return
+		}
+		for name, inner := range object {
+			if prefix != "" {
+				name = prefix + "." + name
+			}
+			flatten(name, inner)
+		}
+	}
+	flatten("", encoded)
+	return fields
+}
+
+func fieldChanges(before, after map[string]string) []FieldChange {
+	var changes []FieldChange
+	for field, to := range after {
+		if from := before[field]; from != to {
+			changes = append(changes, FieldChange{Field: field, From: from, To: to})
+		}
+	}
+	for field, from := range before {
+		if _, kept := after[field]; !kept {
+			changes = append(changes, FieldChange{Field: field, From: from})
+		}
+	}
+	sort.Slice(changes, func(i, j int) bool { return changes[i].Field < changes[j].Field })
+	return changes
+}
+
+// Apply carries out a change that Diff found: it creates the schedule, or updates it and then starts again what was
+// due meanwhile, which costs nothing where it was started already. Applied twice, the second time changes nothing.
+// A pause of the schedule stays.
+func (s *Starter) Apply(ctx context.Context, change Change) (Change, error) {
+	switch change.Action {
+	case ActionCreate:
+		return change, s.create(ctx, *change.Definition)
+	case ActionUpdate:
+		return s.update(ctx, change)
+	}
+	return change, nil
+}
+
+func (s *Starter) create(ctx context.Context, definition export.Definition) error {
+	wanted, err := schedule(definition)
+	if err != nil {
+		return err
+	}
+	_, err = s.Temporal.ScheduleClient().Create(ctx, client.ScheduleOptions{
+		ID: definition.Name, Spec: *wanted.Spec, Action: wanted.Action,
+		Overlap: wanted.Policy.Overlap, CatchupWindow: wanted.Policy.CatchupWindow, PauseOnFailure: wanted.Policy.PauseOnFailure,
+	})
+	if err != nil {
+		return fmt.Errorf("create schedule %q: %w", definition.Name, err)
+	}
+	return nil
+}
+
+// updateMargin covers the actions that were due while the update was under way.
+const updateMargin = time.Minute
+
+func (s *Starter) update(ctx context.Context, change Change) (Change, error) {
+	wanted, err := schedule(*change.Definition)
+	if err != nil {
+		return change, err
+	}
+	handle := s.Temporal.ScheduleClient().GetHandle(ctx, change.Export)
+	var last time.Time
+	err = handle.Update(ctx, client.ScheduleUpdateOptions{
+		DoUpdate: func(before client.ScheduleUpdateInput) (*client.ScheduleUpdate, error) {
+			last = before.Description.Info.LastUpdateAt
+			if last.IsZero() {
+				last = before.Description.Info.CreatedAt
+			}
+			for _, action := range before.Description.Info.RecentActions {
+				if action.ScheduleTime.After(last) {
+					last = action.ScheduleTime
+				}
+			}
+			updated := before.Description.Schedule
+			state := updated.State
+			updated = wanted
+			updated.State = state
+			return &client.ScheduleUpdate{Schedule: &updated}, nil
+		},
+	})
+	if err != nil {
+		return change, fmt.Errorf("update schedule %q: %w", change.Export, err)
+	}
+	from := last.Add(-updateMargin)
+	if err := handle.Backfill(ctx, client.ScheduleBackfillOptions{Backfill: []client.ScheduleBackfill{
+		{Start: from, End: time.Now(), Overlap: overlap},
+	}}); err != nil {
+		return change, fmt.Errorf("start again what was due while schedule %q was updated: %w", change.Export, err)
+	}
+	change.FilledFrom = &from
+	return change, nil
+}

@@ -1,0 +1,138 @@
+package starter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/temporal"
+
+	"github.com/millrace/millrace/activities"
+	"github.com/millrace/millrace/export"
+	"github.com/millrace/millrace/workflows"
+)
+
+// Started is a run that was started, or was running already.
+type Started struct {
+	Run        export.Run `json:"run"`
+	WorkflowID string     `json:"workflow_id"`
+	RunID      string     `json:"run_id"`
+}
+
+// Intervals cuts a range into the intervals of an export's grid, oldest first, for runs that Start starts.
+func Intervals(definition export.Definition, span export.Interval) ([]export.Interval, error) {
+	grid, err := definition.Grid()
+	if err != nil {
+		return nil, err
+	}
+	intervals, err := grid.Split(span)
+	if err != nil {
+		return nil, err
+	}
+	if now := time.Now(); span.End.After(now) {
+		return nil, export.Errorf(export.KindConfig, "end %s is in the future, it is %s now: the last whole interval that has ended is %s",
+			span.End.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339), grid.LastEnded(now))
+	}
+	return intervals, nil
+}
+
+// Start starts the run of one interval under the id that the schedule would give it. A run that is under way already
+// is joined; one that has ended is started again, and finds by itself whether there is anything to do.
+func (s *Starter) Start(ctx context.Context, definition export.Definition, interval export.Interval) (Started, error) {
+	grid, err := definition.Grid()
+	if err != nil {
+		return Started{}, err
+	}
+	run := export.Run{Export: definition.Name, Interval: interval, Revision: export.FirstRevision}
+	input := export.Input{Definition: definition, Start: &interval.Start, End: &interval.End}
+	started, err := s.Temporal.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
+		ID:                       run.WorkflowID(grid),
+		TaskQueue:                workflows.QueueControl,
+		WorkflowIDConflictPolicy: enumspb.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
+		WorkflowIDReusePolicy:    enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
+		StaticSummary:            summary(definition),
+	}, workflows.NameExport, input)
+	if err != nil {
+		return Started{}, fmt.Errorf("start %s: %w", run, err)
+	}
+	return Started{Run: run, WorkflowID: started.GetID(), RunID: started.GetRunID()}, nil
+}
+
+// progressEvery is how often a followed run is asked where it stands.
+const progressEvery = time.Second
+
+// Follow waits until a run has ended and tells its progress on the way; told may be nil. A failed run's error has the
+// kind and the sentence that the workflow ended with. Ending ctx stops following and leaves the run alone.
+func (s *Starter) Follow(ctx context.Context, started Started, told func(export.Progress)) (export.Outcome, error) {
+	type ending struct {
+		outcome export.Outcome
+		err     error
+	}
+	ended := make(chan ending, 1)
+	go func() {
+		var end ending
+		end.err = s.Temporal.GetWorkflow(ctx, started.WorkflowID, started.RunID).Get(ctx, &end.outcome)
+		ended <- end
+	}()
+	ticker := time.NewTicker(progressEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case end := <-ended:
+			return end.outcome, plainFailure(end.err)
+		case <-ticker.C:
+			if told == nil {
+				continue
+			}
+			var progress export.Progress
+			// A run that no worker has picked up yet cannot answer; the next tick asks again.
+			if value, err := s.Temporal.QueryWorkflow(ctx, started.WorkflowID, started.RunID, workflows.QueryProgress); err == nil && value.Get(&progress) == nil {
+				told(progress)
+			}
+		}
+	}
+}
+
+// plainFailure takes a workflow's failure out of Temporal's wrapping.
+func plainFailure(err error) error {
+	var failed *temporal.ApplicationError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &failed):
+		return export.Errorf(export.Kind(failed.Type()), "%s", failed.Message())
+	case temporal.IsCanceledError(err):
+		return export.Errorf(export.KindCancelled, "the run was cancelled")
+	}
+	var terminated *temporal.TerminatedError
+	if errors.As(err, &terminated) {
+		return export.Errorf(export.KindCancelled, "the run was terminated")
+	}
+	return err
+}
+
+// Check has a worker try out a connection, and waits for the report.
+func (s *Starter) Check(ctx context.Context, connection string) (activities.CheckReport, error) {
+	var report activities.CheckReport
+	run, err := s.Temporal.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
+		ID:                       "check-" + connection,
+		TaskQueue:                workflows.QueueControl,
+		WorkflowIDConflictPolicy: enumspb.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
+		WorkflowExecutionTimeout: 2 * time.Minute,
+		StaticSummary:            "try out connection " + connection,
+	}, workflows.NameCheck, activities.CheckTask{Connection: connection})
+	if err != nil {
+		return report, fmt.Errorf("start the check of connection %q: %w", connection, err)
+	}
+	if err := run.Get(ctx, &report); err != nil {
+		var timeout *temporal.TimeoutError
+		if errors.As(err, &timeout) {
+			return report, export.Errorf(export.KindInternal, "no worker took up the check within 2 minutes: start one with `millrace worker`, or check from here with `millrace check %s --local`", connection)
+		}
+		return report, plainFailure(err)
+	}
+	return report, nil
+}

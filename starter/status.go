@@ -1,0 +1,135 @@
+package starter
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/client"
+
+	"github.com/millrace/millrace/export"
+	"github.com/millrace/millrace/workflows"
+)
+
+// ExportStatus is how an export stands, by its schedule.
+type ExportStatus struct {
+	Definition export.Definition `json:"definition"`
+	Paused     bool              `json:"paused"`
+	// Note is why, in the words of who paused it.
+	Note string `json:"note,omitempty"`
+	// Next is when the next run is due, nil when none is.
+	Next *time.Time `json:"next,omitempty"`
+	// Running is how many runs of the schedule are under way.
+	Running int `json:"running"`
+	// Warnings say in which way the schedule loses, or has lost, intervals.
+	Warnings []string `json:"warnings,omitempty"`
+	// Last are the latest runs, by start.
+	Last []RunStatus `json:"last"`
+}
+
+// RunStatus is one execution of a run, as Temporal has it.
+type RunStatus struct {
+	WorkflowID string      `json:"workflow_id"`
+	RunID      string      `json:"run_id"`
+	Status     string      `json:"status"`
+	End        time.Time   `json:"end"`
+	Started    time.Time   `json:"started"`
+	Closed     *time.Time  `json:"closed,omitempty"`
+	ErrorKind  export.Kind `json:"error_kind,omitempty"`
+}
+
+// Exports tells how every export stands, by name, with at most limit runs each.
+func (s *Starter) Exports(ctx context.Context, limit int) ([]ExportStatus, error) {
+	names, err := s.names(ctx)
+	if err != nil {
+		return nil, err
+	}
+	statuses := make([]ExportStatus, 0, len(names))
+	for _, name := range names {
+		status, err := s.Export(ctx, name, limit)
+		if err != nil {
+			return nil, err
+		}
+		statuses = append(statuses, status)
+	}
+	return statuses, nil
+}
+
+// Export tells how one export stands, with at most limit of its runs.
+func (s *Starter) Export(ctx context.Context, name string, limit int) (ExportStatus, error) {
+	description, err := s.Temporal.ScheduleClient().GetHandle(ctx, name).Describe(ctx)
+	if err != nil {
+		return ExportStatus{}, fmt.Errorf("read schedule %q: %w", name, err)
+	}
+	status := ExportStatus{Paused: description.Schedule.State.Paused, Note: description.Schedule.State.Note, Running: len(description.Info.RunningWorkflows)}
+	input, err := s.input(description.Schedule)
+	if err != nil {
+		status.Definition.Name = name
+		status.Warnings = append(status.Warnings, fmt.Sprintf("its input cannot be read: %v", err))
+	} else {
+		status.Definition = input.Definition
+	}
+	if len(description.Info.NextActionTimes) > 0 && !status.Paused {
+		status.Next = &description.Info.NextActionTimes[0]
+	}
+	status.Warnings = append(status.Warnings, warnings(name, description)...)
+	status.Last, err = s.Runs(ctx, name, limit)
+	return status, err
+}
+
+// warnings names what makes a schedule lose intervals, and what it lost.
+func warnings(name string, description *client.ScheduleDescription) []string {
+	var found []string
+	switch policy := description.Schedule.Policy.Overlap; policy {
+	case enumspb.SCHEDULE_OVERLAP_POLICY_ALLOW_ALL, enumspb.SCHEDULE_OVERLAP_POLICY_BUFFER_ALL:
+	default:
+		found = append(found, fmt.Sprintf("overlap policy %s loses an interval whenever a run is late: set AllowAll with `millrace apply`, or in the UI", policy))
+	}
+	if window := description.Schedule.Policy.CatchupWindow; window < 24*time.Hour {
+		found = append(found, fmt.Sprintf("catch-up window %s loses what is due while Temporal is down for longer: `millrace apply` sets a year", window))
+	}
+	if description.Schedule.Policy.PauseOnFailure {
+		found = append(found, "it pauses after a failed run: later intervals then wait for somebody to resume it")
+	}
+	if lost := description.Info.NumActionsMissedCatchupWindow; lost > 0 {
+		found = append(found, fmt.Sprintf("%d starts were lost, for Temporal was down longer than the catch-up window: fill them with `temporal schedule backfill --schedule-id %s --overlap-policy AllowAll --start-time … --end-time …`", lost, name))
+	}
+	if lost := description.Info.NumActionsSkippedOverlap; lost > 0 {
+		found = append(found, fmt.Sprintf("%d starts were skipped, for a run was still going: fill them with `temporal schedule backfill --schedule-id %s --overlap-policy AllowAll --start-time … --end-time …`", lost, name))
+	}
+	return found
+}
+
+// Runs lists the latest executions of an export's runs, by start, as Temporal's visibility knows them; it may lag by
+// a second. The ledger knows published runs for longer.
+func (s *Starter) Runs(ctx context.Context, name string, limit int) ([]RunStatus, error) {
+	answer, err := s.Temporal.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{
+		PageSize: int32(limit),
+		Query:    fmt.Sprintf("WorkflowType = %q AND %s = %q", workflows.NameExport, workflows.AttributeExport.GetName(), name),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list the runs of export %q: %w", name, err)
+	}
+	runs := make([]RunStatus, 0, len(answer.Executions))
+	for _, execution := range answer.Executions {
+		run := RunStatus{
+			WorkflowID: execution.Execution.WorkflowId, RunID: execution.Execution.RunId,
+			Status: execution.Status.String(), Started: execution.StartTime.AsTime(),
+		}
+		if execution.CloseTime != nil {
+			closed := execution.CloseTime.AsTime()
+			run.Closed = &closed
+		}
+		fields := execution.GetSearchAttributes().GetIndexedFields()
+		if payload := fields[workflows.AttributeIntervalEnd.GetName()]; payload != nil {
+			_ = s.converter().FromPayload(payload, &run.End) // a time the server wrote; zero shows as unknown
+		}
+		if payload := fields[workflows.AttributeErrorKind.GetName()]; payload != nil {
+			_ = s.converter().FromPayload(payload, &run.ErrorKind)
+		}
+		runs = append(runs, run)
+	}
+	return runs, nil
+}

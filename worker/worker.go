@@ -1,0 +1,146 @@
+// Package worker runs the workflows and activities of Millrace: it wires them to their task queues, starts them, and
+// drains them. Register adds Millrace to a worker that a company runs already.
+package worker
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/client"
+	sdk "go.temporal.io/sdk/worker"
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/millrace/millrace/activities"
+	"github.com/millrace/millrace/internal/namespace"
+	"github.com/millrace/millrace/workflows"
+)
+
+// Slots is how much a worker does at once. A chunk takes about 40 MiB of memory while it is written.
+type Slots struct {
+	// Control bounds the small steps of runs; 32 when 0.
+	Control int
+	// Live bounds the chunks of runs that are due now; 4 when 0.
+	Live int
+	// Bulk bounds the chunks of backfills; 2 when 0.
+	Bulk int
+}
+
+func (s Slots) withDefaults() Slots {
+	if s.Control == 0 {
+		s.Control = 32
+	}
+	if s.Live == 0 {
+		s.Live = 4
+	}
+	if s.Bulk == 0 {
+		s.Bulk = 2
+	}
+	return s
+}
+
+// Config is what a worker needs.
+type Config struct {
+	// Temporal is the client, connected to Namespace.
+	Temporal client.Client
+	// Namespace is the client's namespace, for messages and checks.
+	Namespace string
+	// Steps are the activities.
+	Steps *activities.Steps
+	// Slots is how much is done at once.
+	Slots Slots
+	// Log takes progress; nil means slog.Default.
+	Log *slog.Logger
+	// Ready is called once all task queues are polled; it may be nil.
+	Ready func()
+}
+
+// stopTimeout is how long a stopping worker lets its activities finish: a chunk takes 60 s of it at most, see
+// activities.WriteChunk.
+const stopTimeout = 90 * time.Second
+
+// heartbeatThrottle keeps the server from hearing of every part that was uploaded.
+const heartbeatThrottle = 5 * time.Second
+
+// Register adds the workflows and activities of Millrace, under their stable names, to a worker. A company that runs
+// a worker of its own calls it once for each of the task queues millrace, millrace-live and millrace-bulk.
+func Register(registry sdk.Registry, steps *activities.Steps) {
+	registry.RegisterWorkflowWithOptions(workflows.Export, workflow.RegisterOptions{Name: workflows.NameExport})
+	registry.RegisterWorkflowWithOptions(workflows.Check, workflow.RegisterOptions{Name: workflows.NameCheck})
+	registerSteps(registry, steps)
+}
+
+func registerSteps(registry sdk.ActivityRegistry, steps *activities.Steps) {
+	registry.RegisterActivityWithOptions(steps, activity.RegisterOptions{})
+}
+
+// Run works until ctx ends, and then drains: no new task is taken, running chunks finish or are handed back, for 90 s
+// at most. It refuses to start while the namespace or the event store is not set up.
+func Run(ctx context.Context, config Config) error {
+	if err := namespace.Check(ctx, config.Temporal, config.Namespace, workflows.SearchAttributes()); err != nil {
+		return err
+	}
+	if err := config.Steps.Events.CheckSchema(ctx); err != nil {
+		return err
+	}
+	log := config.Log
+	if log == nil {
+		log = slog.Default()
+	}
+	slots := config.Slots.withDefaults()
+	broken := make(chan error, 3)
+	var started []sdk.Worker
+	defer func() { stopAll(started) }()
+	for _, queue := range []struct {
+		name  string
+		slots int
+	}{{workflows.QueueControl, slots.Control}, {workflows.QueueLive, slots.Live}, {workflows.QueueBulk, slots.Bulk}} {
+		worker := newWorker(config, queue.name, queue.slots, broken)
+		if err := worker.Start(); err != nil {
+			return fmt.Errorf("poll task queue %q of namespace %q: %w", queue.name, config.Namespace, err)
+		}
+		started = append(started, worker)
+	}
+	log.Info("worker polls its task queues", "namespace", config.Namespace,
+		workflows.QueueControl, slots.Control, workflows.QueueLive, slots.Live, workflows.QueueBulk, slots.Bulk)
+	if config.Ready != nil {
+		config.Ready()
+	}
+	select {
+	case <-ctx.Done():
+		log.Info("worker drains: running chunks finish or are handed back", "at_most", stopTimeout)
+		return nil
+	case err := <-broken:
+		return fmt.Errorf("poll task queues of namespace %q: %w", config.Namespace, err)
+	}
+}
+
+func newWorker(config Config, queue string, slots int, broken chan<- error) sdk.Worker {
+	worker := sdk.New(config.Temporal, queue, sdk.Options{
+		MaxConcurrentActivityExecutionSize: slots,
+		MaxHeartbeatThrottleInterval:       heartbeatThrottle,
+		DefaultHeartbeatThrottleInterval:   heartbeatThrottle,
+		WorkerStopTimeout:                  stopTimeout,
+		// Workflows live on the control queue alone; the others have chunks and nothing else.
+		DisableWorkflowWorker: queue != workflows.QueueControl,
+		OnFatalError:          func(err error) { broken <- err },
+	})
+	if queue == workflows.QueueControl {
+		Register(worker, config.Steps)
+	} else {
+		registerSteps(worker, config.Steps)
+	}
+	return worker
+}
+
+// stopAll stops side by side, so that the bound of one is the bound of all.
+func stopAll(workers []sdk.Worker) {
+	var all sync.WaitGroup
+	for _, worker := range workers {
+		all.Go(worker.Stop)
+	}
+	all.Wait()
+}
