@@ -7,6 +7,9 @@ import (
 	"time"
 )
 
+// MaxEventsInBody bounds the memory that one body of tiny events can ask for. Client libraries send some hundreds.
+const MaxEventsInBody = 10_000
+
 // Body is what one request of a client carries.
 type Body struct {
 	// Token is the project token: the body's own `api_key` or `token`, or else the one that its events name.
@@ -33,6 +36,8 @@ var (
 	ErrManyTokens = errors.New("the events name more than one project token; send one request for each project")
 	// ErrShape says that the body is JSON of a shape that no client library sends.
 	ErrShape = errors.New(`the body is neither an event, nor an array of events, nor {"api_key": …, "batch": […]}`)
+	// ErrTooManyEvents says that the body holds more than MaxEventsInBody.
+	ErrTooManyEvents = fmt.Errorf("the body holds more than %d events; send them in several requests", MaxEventsInBody)
 	// ErrNoEvents says that the body holds no event at all.
 	ErrNoEvents = errors.New("the body holds no events")
 )
@@ -74,6 +79,9 @@ func ParseBody(text []byte) (Body, error) {
 	}
 	if list != nil {
 		for element := range elements(list) {
+			if len(body.Events) == MaxEventsInBody {
+				return body, ErrTooManyEvents
+			}
 			body.add(element)
 		}
 	}

@@ -27,6 +27,8 @@ func TestShapesOfABody(t *testing.T) {
 		{"two projects", `[{"event":"e","distinct_id":"d","token":"a"},{"event":"e","distinct_id":"d","token":"b"}]`, "a", time.Time{}, 2, ErrManyTokens},
 		{"empty batch", `{"api_key":"k","batch":[]}`, "k", time.Time{}, 0, ErrNoEvents},
 		{"empty array", `[]`, "", time.Time{}, 0, ErrNoEvents},
+		{"as many as may be", "[" + strings.Repeat("1,", MaxEventsInBody-1) + "1]", "", time.Time{}, MaxEventsInBody, nil},
+		{"too many", "[" + strings.Repeat("1,", MaxEventsInBody) + "1]", "", time.Time{}, MaxEventsInBody, ErrTooManyEvents},
 		{"batch that is no array", `{"api_key":"k","batch":{}}`, "k", time.Time{}, 0, ErrShape},
 		{"a text", `"e"`, "", time.Time{}, 0, ErrShape},
 	} {

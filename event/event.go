@@ -20,7 +20,7 @@ const (
 	MaxDistinctIDBytes = 800
 )
 
-// Event is one event as the client's JSON tells it.
+// Event is one event as the client's JSON tells it. It shares that text's memory.
 type Event struct {
 	// Name is `event`. U+0000, which many destinations refuse in text, has become U+FFFD.
 	Name string
@@ -29,15 +29,19 @@ type Event struct {
 	DistinctID string
 	// UUID is `uuid`, with or without hyphens; zero when there is none, when it is no UUID, or is the nil UUID.
 	UUID uuid.UUID
-	// Properties is the JSON object of `properties`, byte for byte; `{}` when absent or null. Where the event has `$set`
-	// or `$set_once` beside the properties, as identify calls of PostHog libraries do, and the properties have not, it
-	// is put in as last member.
-	Properties string
 	// Token is the project token that the event itself names: `api_key`, `token`, `$token`, or properties.token.
 	Token string
 
-	time timeSource
-	size int
+	time       timeSource
+	size       int
+	properties []byte
+	person     []member
+}
+
+// member is a member of a JSON object, its value as text.
+type member struct {
+	name  string
+	value []byte
 }
 
 // Parse reads the JSON of one event. The error is a *Refusal, or a syntax error of encoding/json.
@@ -96,7 +100,13 @@ func parse(text []byte) (Event, *Refusal) {
 		return parsed, refuse(ReasonBadProperties, "properties is not a JSON object; send an object, or leave it out")
 	}
 	inside := parsed.readProperties(properties)
-	parsed.Properties = withPersonProperties(properties, inside, set, setOnce)
+	parsed.properties = properties
+	if !inside.set && !isNull(set) {
+		parsed.person = append(parsed.person, member{"$set", set})
+	}
+	if !inside.setOnce && !isNull(setOnce) {
+		parsed.person = append(parsed.person, member{"$set_once", setOnce})
+	}
 
 	var ok bool
 	if parsed.Name, ok = nonEmpty(name); !ok {
@@ -150,33 +160,23 @@ func (e *Event) readProperties(properties []byte) known {
 	return found
 }
 
-// withPersonProperties puts `$set` and `$set_once` of the event into its properties, where PostHog's readers look.
-func withPersonProperties(properties []byte, inside known, set, setOnce []byte) string {
-	addSet := !inside.set && !isNull(set)
-	addSetOnce := !inside.setOnce && !isNull(setOnce)
-	if !addSet && !addSetOnce {
-		return string(properties)
+// Properties is the JSON object of `properties`, byte for byte; `{}` when absent or null. Where the event has `$set` or
+// `$set_once` beside the properties, as identify calls of PostHog libraries do, and the properties have not, it is put
+// in as last member, where PostHog's readers look for it.
+func (e Event) Properties() string {
+	if len(e.person) == 0 {
+		return string(e.properties)
 	}
-	var text strings.Builder
-	text.Grow(len(properties) + len(set) + len(setOnce) + 32)
-	text.Write(properties[:len(properties)-1])
-	empty := properties[space(properties, 1)] == '}'
-	add := func(name string, value []byte) {
+	text := bytes.Clone(e.properties[:len(e.properties)-1])
+	empty := e.properties[space(e.properties, 1)] == '}'
+	for _, add := range e.person {
 		if !empty {
-			text.WriteByte(',')
+			text = append(text, ',')
 		}
 		empty = false
-		text.WriteString(`"` + name + `":`)
-		text.Write(value)
+		text = append(append(append(append(text, '"'), add.name...), '"', ':'), add.value...)
 	}
-	if addSet {
-		add("$set", set)
-	}
-	if addSetOnce {
-		add("$set_once", setOnce)
-	}
-	text.WriteByte('}')
-	return text.String()
+	return string(append(text, '}'))
 }
 
 // readUUID takes the two usual forms. Others, also the nil UUID that some clients send for "none", count as none.

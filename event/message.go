@@ -91,7 +91,7 @@ func ParseMessage(value []byte) (Row, error) {
 		Event:      parsed.Name,
 		DistinctID: parsed.DistinctID,
 		Timestamp:  timestamp,
-		Properties: parsed.Properties,
+		Properties: parsed.Properties(),
 		ReceivedAt: message.ReceivedAt,
 	}, nil
 }
