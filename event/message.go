@@ -28,11 +28,11 @@ type Message struct {
 	Event []byte
 }
 
-// maxEnvelopeBytes is more than AppendJSON adds to the event: 176 bytes of names and fixed values, and the address.
-const maxEnvelopeBytes = 512
+// MaxEnvelopeBytes is more than AppendJSON adds to the event: 176 bytes of names and fixed values, and the address.
+const MaxEnvelopeBytes = 512
 
 // MaxMessageBytes is the largest value that AppendJSON makes of an event that keeps the limits.
-const MaxMessageBytes = MaxBytes + maxEnvelopeBytes
+const MaxMessageBytes = MaxBytes + MaxEnvelopeBytes
 
 // AppendJSON appends the message as the value of a Kafka record:
 //
