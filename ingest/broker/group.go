@@ -17,11 +17,12 @@ type GroupTiming struct {
 	SessionTimeout time.Duration
 	// Heartbeat is how often a member speaks up; a third of SessionTimeout at most. Default: a fifth of SessionTimeout.
 	Heartbeat time.Duration
-	// RebalanceTimeout is how long members may take to let go of their partitions. Default: 60 s.
+	// RebalanceTimeout is how long members may take to let go of their partitions. Default: 30 s.
 	RebalanceTimeout time.Duration
 }
 
-func (g GroupTiming) withDefaults() GroupTiming {
+// WithDefaults fills the fields that are empty.
+func (g GroupTiming) WithDefaults() GroupTiming {
 	if g.SessionTimeout == 0 {
 		g.SessionTimeout = 15 * time.Second
 	}
@@ -29,7 +30,7 @@ func (g GroupTiming) withDefaults() GroupTiming {
 		g.Heartbeat = g.SessionTimeout / 5
 	}
 	if g.RebalanceTimeout == 0 {
-		g.RebalanceTimeout = time.Minute
+		g.RebalanceTimeout = 30 * time.Second
 	}
 	return g
 }
@@ -43,7 +44,7 @@ func NewConsumerGroup(config Config, group string, timing GroupTiming) (sarama.C
 	if err := config.Validate(); err != nil {
 		return nil, err
 	}
-	timing = timing.withDefaults()
+	timing = timing.WithDefaults()
 	consumer := config.clientConfig()
 	consumer.Metadata.RefreshFrequency = 30 * time.Second // how soon added partitions are seen
 	consumer.Consumer.Return.Errors = true
@@ -99,6 +100,29 @@ func NewOffsets(config Config, group string) (*Offsets, error) {
 
 // Close ends the connections.
 func (o *Offsets) Close() error { return o.client.Close() }
+
+// Topic describes the topic that these offsets count in.
+func (o *Offsets) Topic(ctx context.Context) (Topic, error) {
+	return DescribeBy(ctx, o.client, o.topic)
+}
+
+// Bounds are the offsets of a partition's first message and one after its last.
+func (o *Offsets) Bounds(partition int32) (start, end int64, err error) {
+	if start, err = o.client.GetOffset(o.topic, partition, sarama.OffsetOldest); err != nil {
+		return 0, 0, fmt.Errorf("find the start of partition %d: %w", partition, err)
+	}
+	end, err = o.End(partition)
+	return start, end, err
+}
+
+// End is one after the offset of a partition's last message.
+func (o *Offsets) End(partition int32) (int64, error) {
+	end, err := o.client.GetOffset(o.topic, partition, sarama.OffsetNewest)
+	if err != nil {
+		return 0, fmt.Errorf("find the end of partition %d: %w", partition, err)
+	}
+	return end, nil
+}
 
 // MaxMetadataBytes is the most that a Kafka broker takes by default (offset.metadata.max.bytes); kfake takes any.
 const MaxMetadataBytes = 4096

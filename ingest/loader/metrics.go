@@ -1,0 +1,100 @@
+package loader
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// metrics are counters of what was done, and a look at Status for what stands.
+type metrics struct {
+	registerer    prometheus.Registerer
+	rows          prometheus.Counter
+	blocks        prometheus.Counter
+	insertSeconds prometheus.Histogram
+	insertErrors  prometheus.Counter
+	unreadable    prometheus.Counter
+	standing      *standing
+}
+
+func newMetrics(registerer prometheus.Registerer, status func() []PartitionStatus) (*metrics, error) {
+	counter := func(name, help string) prometheus.Counter {
+		return prometheus.NewCounter(prometheus.CounterOpts{Namespace: "millrace", Subsystem: "loader", Name: name, Help: help})
+	}
+	m := &metrics{
+		registerer: registerer,
+		rows:       counter("rows_total", "Rows that are in ClickHouse and committed in Kafka."),
+		blocks:     counter("blocks_total", "Blocks that ClickHouse has answered for; each is one part of the events table."),
+		insertSeconds: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Namespace: "millrace", Subsystem: "loader", Name: "insert_seconds", Help: "Seconds from sending a block to ClickHouse's answer.",
+			Buckets: prometheus.ExponentialBuckets(0.005, 2, 14),
+		}),
+		insertErrors: counter("insert_errors_total", "Attempts to insert a block that failed or whose answer was lost; the block is kept and sent again."),
+		unreadable:   counter("unreadable_messages_total", "Messages that were left out because they cannot be read. Capture produces none."),
+		standing:     newStanding(status),
+	}
+	for i, collector := range m.collectors() {
+		if err := registerer.Register(collector); err != nil {
+			for _, registered := range m.collectors()[:i] {
+				registerer.Unregister(registered)
+			}
+			return nil, err
+		}
+	}
+	return m, nil
+}
+
+func (m *metrics) collectors() []prometheus.Collector {
+	return []prometheus.Collector{m.rows, m.blocks, m.insertSeconds, m.insertErrors, m.unreadable, m.standing}
+}
+
+func (m *metrics) unregister() {
+	for _, collector := range m.collectors() {
+		m.registerer.Unregister(collector)
+	}
+}
+
+// standing reads the status of the claimed partitions when it is asked, so that a stuck goroutine shows.
+type standing struct {
+	status  func() []PartitionStatus
+	lag     *prometheus.Desc
+	age     *prometheus.Desc
+	stopped *prometheus.Desc
+}
+
+func newStanding(status func() []PartitionStatus) *standing {
+	describe := func(name, help string) *prometheus.Desc {
+		return prometheus.NewDesc("millrace_loader_"+name, help, []string{"partition"}, nil)
+	}
+	return &standing{
+		status:  status,
+		lag:     describe("lag_messages", "Messages in Kafka that are not loaded yet, of each partition claimed here."),
+		age:     describe("watermark_age_seconds", "Seconds since the partition's watermark was last moved, of each partition claimed here. The least watermark holds every export of events back."),
+		stopped: describe("partition_stopped", "1 if the partition waits for people to act; the log says why."),
+	}
+}
+
+// Describe implements prometheus.Collector.
+func (s *standing) Describe(descriptions chan<- *prometheus.Desc) {
+	descriptions <- s.lag
+	descriptions <- s.age
+	descriptions <- s.stopped
+}
+
+// Collect implements prometheus.Collector.
+func (s *standing) Collect(metrics chan<- prometheus.Metric) {
+	for _, p := range s.status() {
+		partition := strconv.Itoa(int(p.Partition))
+		gauge := func(description *prometheus.Desc, value float64) {
+			metrics <- prometheus.MustNewConstMetric(description, prometheus.GaugeValue, value, partition)
+		}
+		stopped := 0.0
+		if p.Stopped != "" {
+			stopped = 1
+		}
+		gauge(s.lag, float64(p.End-p.Next))
+		gauge(s.age, time.Since(p.watermarkKnown).Seconds())
+		gauge(s.stopped, stopped)
+	}
+}
