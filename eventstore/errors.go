@@ -1,9 +1,104 @@
 package eventstore
 
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/url"
+	"slices"
+
+	"github.com/ClickHouse/clickhouse-go/v2"
+
+	"github.com/millrace/millrace/export"
+)
+
+// The codes of ClickHouse's exceptions that something here depends on, from its src/Common/ErrorCodes.cpp.
+const (
+	codeUnknownTable       = 60
+	codeUnknownDatabase    = 81
+	codeQueryWasCancelled  = 394
+	codeViolatedConstraint = 469
+)
+
+// internalCodes mean that a query of ours is wrong, or that the server is not the one it was written for: no repetition
+// mends that. Every other code is taken for a state of the server that passes or that its operator mends.
+var internalCodes = []int32{
+	6,   // CANNOT_PARSE_TEXT
+	36,  // BAD_ARGUMENTS
+	42,  // NUMBER_OF_ARGUMENTS_DOESNT_MATCH
+	43,  // ILLEGAL_TYPE_OF_ARGUMENT
+	46,  // UNKNOWN_FUNCTION
+	53,  // TYPE_MISMATCH
+	62,  // SYNTAX_ERROR
+	73,  // UNKNOWN_FORMAT
+	115, // UNKNOWN_SETTING
+}
+
+// Exception is an exception of ClickHouse, from whichever port it came.
+type Exception = clickhouse.Exception
+
 // Classify gives an error of ClickHouse, or of the way to it, its kind, by the code of the exception and never by its
-// text. An error that has a kind keeps it; nil stays nil.
-func Classify(err error) error { return err }
+// text. An error that has a kind keeps it; nil stays nil. A server that is away, overloaded, without its tables or
+// without our user is `source_unavailable`, which is tried again: no user of an export did it, and its operator mends it.
+func Classify(err error) error {
+	var classified *export.Error
+	var exception *Exception
+	switch {
+	case err == nil || errors.As(err, &classified):
+		return err
+	case errors.As(err, &exception):
+		return export.Errorf(exceptionKind(exception.Code), "%w", err)
+	case errors.Is(err, context.Canceled):
+		return export.Errorf(export.KindCancelled, "%w", err)
+	case isConnectionError(err):
+		return export.Errorf(export.KindSourceUnavailable, "%w", err)
+	}
+	return export.Errorf(export.KindInternal, "%w", err)
+}
+
+func exceptionKind(code int32) export.Kind {
+	if slices.Contains(internalCodes, code) {
+		return export.KindInternal
+	}
+	return export.KindSourceUnavailable
+}
+
+// isConnectionError tells the errors of a connection that could not be made, broke, or took too long.
+func isConnectionError(err error) bool {
+	var network net.Error
+	return errors.As(err, &network) ||
+		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) ||
+		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, clickhouse.ErrAcquireConnTimeout) ||
+		errors.Is(err, clickhouse.ErrConnectionClosed)
+}
+
+// wrap says what was tried when err happened, with the kind of err. Tables that are missing get their remedy.
+func wrap(what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	var request *url.Error
+	if errors.As(err, &request) {
+		err = request.Err // its text would repeat the whole query string
+	}
+	remedy := ""
+	if code := exceptionCode(err); code == codeUnknownTable || code == codeUnknownDatabase {
+		remedy = "; run `millrace setup`"
+	}
+	return export.Errorf(export.KindOf(Classify(err)), "%s: %w%s", what, err, remedy)
+}
+
+// exceptionCode is the code of ClickHouse's exception in err's chain, or 0.
+func exceptionCode(err error) int32 {
+	var exception *Exception
+	if errors.As(err, &exception) {
+		return exception.Code
+	}
+	return 0
+}
 
 // IsArrivalRefused tells the refusal of a block by the constraint on arrival times: it is older than ten minutes, or
-// more than a minute in the future, by ClickHouse's clock. Such a block is not in the table and never will be.
-func IsArrivalRefused(err error) bool { return false }
+// more than a minute in the future, by ClickHouse's clock. This copy of the block is not in the table; an earlier one
+// may be.
+func IsArrivalRefused(err error) bool { return exceptionCode(err) == codeViolatedConstraint }

@@ -2,6 +2,9 @@ package eventstore
 
 import (
 	"context"
+	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/millrace/millrace/export"
@@ -34,7 +37,7 @@ type LedgerRow struct {
 
 	Rows  uint64
 	Bytes uint64
-	// Files is how many objects, tables or messages' batches hold the rows: one for each chunk.
+	// Files is how many objects, tables or batches of messages hold the rows: one for each chunk.
 	Files uint64
 	// Proof is the level of proof: export.ProofStream. Empty when the run was not proved.
 	Proof string
@@ -57,9 +60,34 @@ type LedgerRow struct {
 	Error     string
 }
 
+// ledgerColumns are written by RecordRun and, with recorded_at behind them, read by Runs.
+const ledgerColumns = "export, interval_start, interval_end, revision, status, team, model, connection, destination, " +
+	"definition_hash, plan_hash, closing_rule, watermark, rows, bytes, files, proof, manifest, workflow_id, run_id, " +
+	"started_at, published_at, attempts, error_kind, error"
+
 // RecordRun writes a run into the ledger. Written twice it is there once: the later row of a run replaces the earlier,
 // except that published is never replaced by another status.
-func (s *Store) RecordRun(ctx context.Context, row LedgerRow) error { return errNotBuilt }
+func (s *Store) RecordRun(ctx context.Context, row LedgerRow) error {
+	ctx, cancel := bounded(ctx, askTimeout)
+	defer cancel()
+	return wrap("record "+row.Run.String()+" in the ledger", s.insertRun(withPlainInsert(ctx), row))
+}
+
+func (s *Store) insertRun(ctx context.Context, row LedgerRow) error {
+	batch, err := s.prepare(ctx, "INSERT INTO ledger ("+ledgerColumns+")")
+	if err != nil {
+		return err
+	}
+	err = batch.Append(row.Run.Export, row.Run.Start, row.Run.End, uint32(row.Run.Revision), string(row.Status), row.Team.String(),
+		row.Model, row.Connection, row.Destination, row.DefinitionHash, row.PlanHash, row.Closing.Rule, row.Closing.Watermark,
+		row.Rows, row.Bytes, row.Files, row.Proof, row.Manifest, row.WorkflowID, row.RunID,
+		orEpoch(row.StartedAt), orEpoch(row.PublishedAt), row.Attempts, string(row.ErrorKind), row.Error)
+	if err != nil {
+		_ = batch.Abort()
+		return fmt.Errorf("encode ledger row: %w", err)
+	}
+	return batch.Send()
+}
 
 // RunFilter narrows Runs.
 type RunFilter struct {
@@ -71,7 +99,78 @@ type RunFilter struct {
 	Limit int
 }
 
+const defaultRunLimit = 100
+
 // Runs reads the ledger, the latest interval first, then by export and revision.
 func (s *Store) Runs(ctx context.Context, filter RunFilter) ([]LedgerRow, error) {
-	return nil, errNotBuilt
+	ctx, cancel := bounded(ctx, askTimeout)
+	defer cancel()
+	query, args := runsQuery(filter)
+	rows, err := s.query(ctx, query, args...)
+	if err != nil {
+		return nil, wrap("read the ledger", err)
+	}
+	var runs []LedgerRow
+	err = eachRow(rows, func() error {
+		var row LedgerRow
+		var revision uint32
+		var status, team, kind string
+		if err := rows.Scan(&row.Run.Export, &row.Run.Start, &row.Run.End, &revision, &status, &team,
+			&row.Model, &row.Connection, &row.Destination, &row.DefinitionHash, &row.PlanHash, &row.Closing.Rule, &row.Closing.Watermark,
+			&row.Rows, &row.Bytes, &row.Files, &row.Proof, &row.Manifest, &row.WorkflowID, &row.RunID,
+			&row.StartedAt, &row.PublishedAt, &row.Attempts, &kind, &row.Error, &row.RecordedAt); err != nil {
+			return err
+		}
+		row.Run.Revision, row.Status, row.ErrorKind = int(revision), Status(status), export.Kind(kind)
+		row.StartedAt, row.PublishedAt = orZero(row.StartedAt), orZero(row.PublishedAt)
+		var err error
+		if row.Team, err = parseTeam(team); err != nil {
+			return err
+		}
+		runs = append(runs, row)
+		return nil
+	})
+	return runs, wrap("read the ledger", err)
+}
+
+func runsQuery(filter RunFilter) (string, []any) {
+	conditions, args := []string{"1"}, []any{}
+	if filter.Export != "" {
+		conditions, args = append(conditions, "export = ?"), append(args, filter.Export)
+	}
+	if !filter.Since.IsZero() {
+		conditions = append(conditions, "interval_end >= "+hour(filter.Since.Unix()))
+	}
+	limit := filter.Limit
+	if limit <= 0 {
+		limit = defaultRunLimit
+	}
+	return "SELECT " + ledgerColumns + ", recorded_at FROM ledger FINAL WHERE " + strings.Join(conditions, " AND ") +
+		" ORDER BY interval_end DESC, interval_start DESC, export, revision DESC LIMIT " + strconv.Itoa(limit), args
+}
+
+func parseTeam(text string) (export.Team, error) {
+	if text == "all" {
+		return export.Team{All: true}, nil
+	}
+	id, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		return export.Team{}, fmt.Errorf("team %q is neither a number nor all: %w", text, err)
+	}
+	return export.Team{ID: id}, nil
+}
+
+// orEpoch and orZero stand the zero time, which ClickHouse's DateTime64 cannot hold, as the epoch.
+func orEpoch(t time.Time) time.Time {
+	if t.IsZero() {
+		return time.Unix(0, 0).UTC()
+	}
+	return t
+}
+
+func orZero(t time.Time) time.Time {
+	if t.Unix() == 0 {
+		return time.Time{}
+	}
+	return t.UTC()
 }

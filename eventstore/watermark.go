@@ -1,7 +1,10 @@
 package eventstore
 
 import (
+	"cmp"
 	"context"
+	"fmt"
+	"slices"
 	"time"
 )
 
@@ -22,9 +25,37 @@ type Mark struct {
 	Owner string
 }
 
+// new tells a partition that has promised nothing yet.
+func (m Mark) new() bool { return m.At.IsZero() }
+
 // PublishWatermarks adds marks to the roster, in one insert. Readers take the greatest of each partition, so an older
 // mark that comes late, or the same one twice, changes nothing.
-func (s *Store) PublishWatermarks(ctx context.Context, marks []Mark) error { return errNotBuilt }
+func (s *Store) PublishWatermarks(ctx context.Context, marks []Mark) error {
+	if len(marks) == 0 {
+		return nil
+	}
+	ctx, cancel := bounded(ctx, askTimeout)
+	defer cancel()
+	return wrap("publish watermarks", s.insertMarks(withPlainInsert(ctx), marks))
+}
+
+func (s *Store) insertMarks(ctx context.Context, marks []Mark) error {
+	batch, err := s.prepare(ctx, "INSERT INTO watermarks (topic, partition, partitions, source, at, next_offset, owner)")
+	if err != nil {
+		return err
+	}
+	for _, mark := range marks {
+		at := mark.At
+		if mark.new() {
+			at = time.Unix(0, 0)
+		}
+		if err := batch.Append(mark.Topic, mark.Partition, mark.Partitions, mark.Source, at, mark.Offset, mark.Owner); err != nil {
+			_ = batch.Abort()
+			return fmt.Errorf("encode mark of %s: %w", mark.Source, err)
+		}
+	}
+	return batch.Send()
+}
 
 // Watermark is up to when ClickHouse is complete.
 type Watermark struct {
@@ -40,5 +71,69 @@ type Watermark struct {
 	Marks []Mark
 }
 
+// watermarkQuery takes the greatest mark of each partition. The count of partitions is the greatest that any owner has
+// seen: a topic only grows, and until the new partitions have owners nothing is complete.
+const watermarkQuery = `SELECT topic, partition, max(partitions), argMax(source, at), toUnixTimestamp64Micro(max(at)) AS at_micros,
+argMax(next_offset, at), argMax(owner, at)
+FROM watermarks GROUP BY topic, partition`
+
 // Watermark reads roster and marks in one query. It reads every time anew, and never asks a clock.
-func (s *Store) Watermark(ctx context.Context) (Watermark, error) { return Watermark{}, errNotBuilt }
+func (s *Store) Watermark(ctx context.Context) (Watermark, error) {
+	ctx, cancel := bounded(ctx, askTimeout)
+	defer cancel()
+	rows, err := s.query(ctx, watermarkQuery)
+	if err != nil {
+		return Watermark{}, wrap("read the watermark", err)
+	}
+	var marks []Mark
+	err = eachRow(rows, func() error {
+		var mark Mark
+		var micros int64
+		if err := rows.Scan(&mark.Topic, &mark.Partition, &mark.Partitions, &mark.Source, &micros, &mark.Offset, &mark.Owner); err != nil {
+			return err
+		}
+		if micros > 0 {
+			mark.At = time.UnixMicro(micros).UTC()
+		}
+		marks = append(marks, mark)
+		return nil
+	})
+	if err != nil {
+		return Watermark{}, wrap("read the watermark", err)
+	}
+	return overRoster(marks), nil
+}
+
+// overRoster is the watermark over the greatest mark of each partition, in any order.
+func overRoster(marks []Mark) Watermark {
+	slices.SortFunc(marks, func(a, b Mark) int {
+		return cmp.Or(cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition))
+	})
+	if len(marks) == 0 {
+		return Watermark{Reason: "no loader has ever published a watermark: start `millrace ingest` or `millrace up`"}
+	}
+	byTopic := map[string]map[int32]Mark{}
+	partitions := map[string]int32{}
+	for _, mark := range marks {
+		if byTopic[mark.Topic] == nil {
+			byTopic[mark.Topic] = map[int32]Mark{}
+		}
+		byTopic[mark.Topic][mark.Partition] = mark
+		partitions[mark.Topic] = max(partitions[mark.Topic], mark.Partitions)
+	}
+	for topic, count := range partitions {
+		for partition := range count {
+			mark, there := byTopic[topic][partition]
+			switch {
+			case !there:
+				return Watermark{Marks: marks, HeldBy: fmt.Sprintf("%s/%d", topic, partition),
+					Reason: fmt.Sprintf("partition %d of %d of topic %s has no loader yet", partition, count, topic)}
+			case mark.new():
+				return Watermark{Marks: marks, HeldBy: mark.Source,
+					Reason: fmt.Sprintf("partition %d of %d of topic %s is new: its loader %s has not begun", partition, count, topic, mark.Owner)}
+			}
+		}
+	}
+	least := slices.MinFunc(marks, func(a, b Mark) int { return a.At.Compare(b.At) })
+	return Watermark{Complete: true, At: least.At, HeldBy: least.Source, Marks: marks}
+}

@@ -1,0 +1,48 @@
+package eventstore
+
+import (
+	"strconv"
+
+	"github.com/millrace/millrace/export"
+)
+
+// formatNames are ClickHouse's names of the formats.
+var formatNames = map[export.Format]string{
+	export.FormatParquet:     "Parquet",
+	export.FormatJSONEachRow: "JSONEachRow",
+}
+
+// contentEncodings are the names that HTTP has for what is wrapped around a file.
+var contentEncodings = map[export.Compression]string{
+	export.CompressionGzip: "gzip",
+	export.CompressionZstd: "zstd",
+}
+
+// EncodingSettings are the settings with which ClickHouse encodes a file, for those who let it write the same file by
+// another way and compare. What is said here does not follow the server's profile, so the same rows give the same file.
+func EncodingSettings(encoding export.Encoding) map[string]string {
+	if encoding.Format == export.FormatParquet {
+		return map[string]string{
+			"output_format_parquet_compression_method": string(encoding.Compression),
+			"output_format_parquet_string_as_string":   "1",
+			"output_format_parquet_row_group_size":     strconv.Itoa(parquetRowGroupRows),
+		}
+	}
+	return map[string]string{
+		"date_time_output_format":                   "iso", // 2026-11-23T10:00:00.000000Z: no reader has to guess a zone
+		"output_format_json_quote_64bit_integers":   "0",
+		"output_format_json_escape_forward_slashes": "0",
+		"output_format_json_quote_denormals":        "1",
+	}
+}
+
+// parquetRowGroupRows keeps the server's memory small and lets the first bytes leave before the last row was read.
+const parquetRowGroupRows = 250_000
+
+// contentEncoding is the HTTP encoding that makes the file, or "" when it comes as it is.
+func contentEncoding(encoding export.Encoding) string {
+	if encoding.Format == export.FormatParquet {
+		return ""
+	}
+	return contentEncodings[encoding.Compression]
+}

@@ -1,0 +1,108 @@
+package eventstore
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/ClickHouse/clickhouse-go/v2"
+
+	"github.com/millrace/millrace/export"
+)
+
+// eventColumns is the model `events` as it is exported: the columns of the table without those that tell where a row came
+// from. Their order is the order in every file.
+var eventColumns = []string{
+	"team_id", "uuid", "event", "distinct_id", "timestamp", "properties", "received_at", "inserted_at",
+}
+
+// SelectEvents is the list of expressions that an export of `events` selects, for readers who compare.
+func SelectEvents() string { return strings.Join(eventColumns, ", ") }
+
+// EventsStructure declares the columns of an exported file, for ClickHouse's s3(), url() and file(): with it a file reads
+// back to the very values that were written.
+func EventsStructure() string {
+	return "team_id Int64, uuid UUID, event String, distinct_id String, timestamp DateTime64(6, 'UTC'), properties String, " +
+		"received_at DateTime64(6, 'UTC'), inserted_at DateTime64(6, 'UTC')"
+}
+
+// sortOrder is the key of the events table, and so the order of chunks and of the rows in a file.
+const sortOrder = "toStartOfHour(inserted_at), team_id, inserted_at, source, source_offset"
+
+// rangeOf is the condition for the rows of an interval and a team. ClickHouse does not infer the hour, which leads the
+// key, from inserted_at: both bounds are said. Times travel as integers, since a text form could round them.
+func rangeOf(interval export.Interval, team export.Team) string {
+	first, last := hourOf(interval.Start), hourOf(interval.End.Add(-time.Microsecond))
+	conditions := []string{
+		fmt.Sprintf("toStartOfHour(inserted_at) >= %s", hour(first)),
+		fmt.Sprintf("toStartOfHour(inserted_at) <= %s", hour(last)),
+		fmt.Sprintf("inserted_at >= %s", instant(interval.Start.UnixMicro())),
+		fmt.Sprintf("inserted_at < %s", instant(interval.End.UnixMicro())),
+	}
+	if !team.All {
+		conditions = append(conditions, fmt.Sprintf("team_id = %d", team.ID))
+	}
+	return strings.Join(conditions, " AND ")
+}
+
+// rangeOfChunk narrows an interval's condition to a chunk. The comparison of places is written out column by column: a
+// comparison of tuples does not use the key and reads the whole table, and bounds of the leading columns alone read two
+// whole hours for a chunk that crosses a full hour.
+func rangeOfChunk(interval export.Interval, team export.Team, chunk export.Chunk) string {
+	conditions := []string{rangeOf(interval, team)}
+	if chunk.From != nil {
+		conditions = append(conditions, fmt.Sprintf("toStartOfHour(inserted_at) >= %s", hour(chunk.From.Hour)), atOrAfter(*chunk.From))
+	}
+	if chunk.To != nil {
+		conditions = append(conditions, fmt.Sprintf("toStartOfHour(inserted_at) <= %s", hour(chunk.To.Hour)), before(*chunk.To))
+	}
+	return strings.Join(conditions, " AND ")
+}
+
+func atOrAfter(p export.Position) string { return beyond(p, ">", ">=") }
+
+func before(p export.Position) string { return beyond(p, "<", "<") }
+
+// beyond compares rows with a place, lexicographically: outer on the leading columns, last on the last.
+func beyond(p export.Position, outer, last string) string {
+	h, a, source := hour(p.Hour), instant(p.Arrival), quoteText(p.Source)
+	return fmt.Sprintf("(toStartOfHour(inserted_at) %[1]s %[3]s OR (toStartOfHour(inserted_at) = %[3]s AND (team_id %[1]s %[4]d OR "+
+		"(team_id = %[4]d AND (inserted_at %[1]s %[5]s OR (inserted_at = %[5]s AND source %[2]s %[6]s))))))",
+		outer, last, h, p.Team, a, source)
+}
+
+func hourOf(t time.Time) int64 { return t.UTC().Truncate(time.Hour).Unix() }
+
+func hour(unix int64) string { return "toDateTime(" + strconv.FormatInt(unix, 10) + ", 'UTC')" }
+
+func instant(micros int64) string {
+	return "fromUnixTimestamp64Micro(" + strconv.FormatInt(micros, 10) + ", 'UTC')"
+}
+
+var (
+	textQuoter = strings.NewReplacer(`\`, `\\`, `'`, `\'`)
+	nameQuoter = strings.NewReplacer("\\", "\\\\", "`", "\\`")
+)
+
+func quoteText(text string) string { return "'" + textQuoter.Replace(text) + "'" }
+
+func quoteName(name string) string { return "`" + nameQuoter.Replace(name) + "`" }
+
+// withPlainInsert makes an insert synchronous and visible when it is answered: 26.7 collects small inserts by default.
+func withPlainInsert(ctx context.Context) context.Context {
+	return clickhouse.Context(ctx, clickhouse.WithSettings(clickhouse.Settings{"async_insert": 0}))
+}
+
+// withLog names a query at the server. Empty texts leave the server's choice.
+func withLog(ctx context.Context, queryID, logComment string) context.Context {
+	options := []clickhouse.QueryOption{}
+	if queryID != "" {
+		options = append(options, clickhouse.WithQueryID(queryID))
+	}
+	if logComment != "" {
+		options = append(options, clickhouse.WithSettings(clickhouse.Settings{"log_comment": logComment}))
+	}
+	return clickhouse.Context(ctx, options...)
+}
