@@ -45,9 +45,9 @@ func (ClickHouse) Command(site Site) (Command, error) {
 			return Command{}, fmt.Errorf("write ClickHouse's configuration: %w", err)
 		}
 	}
-	self, err := os.Executable()
+	self, err := ownProgram()
 	if err != nil {
-		return Command{}, fmt.Errorf("find devstack's own program: %w", err)
+		return Command{}, err
 	}
 	return Command{
 		Program: self,

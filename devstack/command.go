@@ -10,11 +10,11 @@ import (
 // commandGrace is how long COMMAND may take to end after a signal. A Millrace worker drains for up to 90 s.
 const commandGrace = 100 * time.Second
 
-// Run is COMMAND at work, in a process group of its own.
+// Run is COMMAND at work, in a process group of its own. On a terminal that group is in the foreground:
+// COMMAND may read from it, and Ctrl-C reaches COMMAND alone, once.
 type Run struct {
 	Ended chan struct{}
 	cmd   *exec.Cmd
-	err   error
 }
 
 func startRun(args, environment []string, guard *Guard) (*Run, error) {
@@ -22,13 +22,20 @@ func startRun(args, environment []string, guard *Guard) (*Run, error) {
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.Env = environment
 	cmd.SysProcAttr = partAttributes()
+	terminal := holdsTerminal()
+	if terminal {
+		cmd.SysProcAttr.Foreground, cmd.SysProcAttr.Ctty = true, terminalFD
+	}
 	if err := spawn(cmd); err != nil {
 		return nil, err
 	}
 	r := &Run{cmd: cmd, Ended: make(chan struct{})}
 	guard.Watch(cmd.Process.Pid)
 	go func() {
-		r.err = cmd.Wait()
+		cmd.Wait() // how it ended is in its ProcessState
+		if terminal {
+			takeTerminalBack()
+		}
 		// What COMMAND left behind in its group has no world to live in any more.
 		syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
 		guard.Forget(cmd.Process.Pid)

@@ -12,13 +12,13 @@ import (
 	"syscall"
 )
 
-// runGuard is the hidden sub-command whose process outlives a devstack that was killed, and cleans up.
+// guardCommand is the hidden sub-command whose process outlives a devstack that was killed, and cleans up.
 const guardCommand = "guard"
 
 // Guard is devstack's end of a pipe to a process that does one thing: when the pipe closes, because
 // devstack ended in whatever way, it kills the process groups and removes the folders it was told of.
-// A dying kernel thread cannot forget to close a pipe, on any system; and unlike Linux's parent death
-// signal this reaches COMMAND's own children.
+// No way of dying can leave a pipe open, on any system; and unlike Linux's parent death signal this
+// reaches COMMAND's own children.
 type Guard struct {
 	mu   sync.Mutex
 	pipe io.WriteCloser
@@ -26,11 +26,12 @@ type Guard struct {
 }
 
 func startGuard() (*Guard, error) {
-	self, err := os.Executable()
+	self, err := ownProgram()
 	if err != nil {
-		return nil, fmt.Errorf("find devstack's own program: %w", err)
+		return nil, err
 	}
 	cmd := exec.Command(self, guardCommand)
+	cmd.Args[0] = "devstack"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	pipe, err := cmd.StdinPipe()
 	if err != nil {
@@ -42,12 +43,17 @@ func startGuard() (*Guard, error) {
 	return &Guard{pipe: pipe, cmd: cmd}, nil
 }
 
-// Watch has the process group killed when devstack ends; Forget takes that back; Remove has the folder
-// removed. A guard that is gone is no error: Linux's own death signal still holds.
-func (g *Guard) Watch(group int)   { g.tell("watch", strconv.Itoa(group)) }
-func (g *Guard) Forget(group int)  { g.tell("forget", strconv.Itoa(group)) }
+// Watch has the process group killed when devstack ends.
+func (g *Guard) Watch(group int) { g.tell("watch", strconv.Itoa(group)) }
+
+// Forget takes Watch back: the group is gone, and its number may soon be another's.
+func (g *Guard) Forget(group int) { g.tell("forget", strconv.Itoa(group)) }
+
+// Remove has the folder removed when devstack ends.
 func (g *Guard) Remove(dir string) { g.tell("remove", dir) }
 
+// tell takes a guard that is gone for no error: Linux's own death signal still holds, and devstack's own
+// clean end does not need the guard.
 func (g *Guard) tell(what, value string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
-	"os"
 	"path/filepath"
 	"strconv"
 
@@ -25,9 +23,9 @@ func (Kafka) Tools() []Tool { return nil }
 
 // Command implements Part.
 func (Kafka) Command(site Site) (Command, error) {
-	self, err := os.Executable()
+	self, err := ownProgram()
 	if err != nil {
-		return Command{}, fmt.Errorf("find devstack's own program: %w", err)
+		return Command{}, err
 	}
 	return Command{Program: self, Args: []string{serveKafka, strconv.Itoa(site.Ports["kafka"]), filepath.Join(site.Dir, "data")}}, nil
 }

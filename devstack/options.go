@@ -18,6 +18,7 @@ type Options struct {
 	Early     []string       // COMMAND starts when these answer; all of Parts if nil
 	Ports     map[string]int // by Port.Name, over the defaults
 	BuildOnly bool
+	Installed bool // prefer a fit program on PATH to building ours
 	Command   []string
 }
 
@@ -42,6 +43,8 @@ Flags:
                       its environment already; they come up when their tools are built
   --port NAME=N       use port N for NAME: temporal (7233), temporal-ui (8233), clickhouse (9000),
                       clickhouse-http (8123), kafka (9092), s3 (7070); may be repeated
+  --installed         use the temporal on PATH, if its server is 1.29 or newer, and do not build the
+                      pinned one; the table names it
   --build-only        build and install the tools that --parts need, print where they are, and end
 
 The first start on a machine builds temporal and versitygw and installs ClickHouse's engine, side by
@@ -61,6 +64,7 @@ func parseOptions(args []string, out io.Writer) (Options, error) {
 	set.SetOutput(io.Discard)
 	set.StringVar(&o.Data, "data", "", "")
 	set.BoolVar(&o.Free, "free", false, "")
+	set.BoolVar(&o.Installed, "installed", false, "")
 	set.BoolVar(&o.BuildOnly, "build-only", false, "")
 	set.Func("parts", "", func(s string) (err error) { o.Parts, err = parseParts(s); return err })
 	set.Func("early", "", func(s string) (err error) { o.Early, err = parseParts(s); return err })
@@ -88,6 +92,8 @@ func (o Options) check() error {
 	switch {
 	case o.Early != nil && len(o.Command) == 0:
 		return errors.New("--early says when to start COMMAND, but there is none; give one after --")
+	case o.BuildOnly && o.Installed:
+		return errors.New("--build-only builds the pinned tools, so it takes no --installed")
 	case o.BuildOnly && len(o.Command) > 0:
 		return errors.New("--build-only starts nothing, so it takes no COMMAND")
 	case o.Free && o.Data != "":

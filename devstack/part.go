@@ -39,7 +39,10 @@ type Port struct {
 type Site struct {
 	Dir   string         // for configuration and state, of this part alone
 	Ports map[string]int // by Port.Name
-	Tools map[string]string
+	Tools map[string]string // file of each tool, by Tool.Name
+
+	// Installed are the tools that are the machine's own instead of ours, if any.
+	Installed map[string]Installed
 }
 
 // Addr is the host:port of the named port.
@@ -49,7 +52,7 @@ func (s Site) Addr(port string) string { return loopback(s.Ports[port]) }
 type Command struct {
 	Program string
 	Args    []string
-	Env     []string
+	Env     []Variable
 }
 
 // Parts are all parts of the world, in the order of the table. New ones join here.

@@ -26,8 +26,11 @@ func startProcess(command Command, log string, guard *Guard) (*Process, error) {
 	}
 	defer out.Close()
 	cmd := exec.Command(command.Program, command.Args...)
+	if isOwnProgram(command.Program) {
+		cmd.Args[0] = "devstack" // what ps shows
+	}
 	cmd.Stdout, cmd.Stderr = out, out
-	cmd.Env = append(os.Environ(), command.Env...)
+	cmd.Env = overlay(os.Environ(), command.Env)
 	cmd.SysProcAttr = partAttributes()
 	if err := spawn(cmd); err != nil {
 		return nil, err

@@ -30,6 +30,10 @@ type PartRecord struct {
 func (w *World) record() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	return w.recordLocked()
+}
+
+func (w *World) recordLocked() error {
 	r := Record{PID: os.Getpid(), Environment: map[string]string{}}
 	for _, part := range w.parts {
 		pr := PartRecord{
@@ -96,6 +100,9 @@ func (w *World) announce(after time.Duration) {
 	for _, part := range w.parts {
 		for _, p := range part.Ports() {
 			fmt.Fprintf(&b, "  %-16s %s\n", p.Name, address(w.sites[part.Name()], p))
+		}
+		for name, own := range w.sites[part.Name()].Installed {
+			fmt.Fprintf(&b, "  %-16s by the %s on PATH: %s, server %s\n", "", name, own.File, own.Version)
 		}
 	}
 	fmt.Printf("All parts answer after %s:\n\n%s\nState and logs are in %s.\nIn another shell:\n\n  . %s\n\nwhich says:\n\n%s%s\nCtrl-C takes everything down.\n",

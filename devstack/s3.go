@@ -53,7 +53,7 @@ func (S3) Command(site Site) (Command, error) {
 	return Command{
 		Program: site.Tools["versitygw"],
 		Args:    append(args, buckets),
-		Env:     []string{"ROOT_ACCESS_KEY=" + s3AccessKey, "ROOT_SECRET_KEY=" + s3SecretKey},
+		Env:     []Variable{{"ROOT_ACCESS_KEY", s3AccessKey}, {"ROOT_SECRET_KEY", s3SecretKey}},
 	}, nil
 }
 

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+	"os"
 	"os/exec"
 	"runtime"
 	"sync"
@@ -24,4 +26,24 @@ func spawn(cmd *exec.Cmd) error {
 	result := make(chan error)
 	spawner() <- func() { result <- cmd.Start() }
 	return <-result
+}
+
+// ownProgram is the file to start devstack's sub-commands from. Linux keeps the running program reachable
+// even after a new build has replaced its file.
+func ownProgram() (string, error) {
+	if runtime.GOOS == "linux" {
+		return linuxSelf, nil
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return "", fmt.Errorf("find devstack's own program: %w", err)
+	}
+	return self, nil
+}
+
+const linuxSelf = "/proc/self/exe"
+
+func isOwnProgram(program string) bool {
+	self, err := ownProgram()
+	return err == nil && program == self
 }

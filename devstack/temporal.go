@@ -30,13 +30,17 @@ func temporalTool() GoTool {
 // Command implements Part. State is kept in an SQLite file; it is told not to wait for the disk, since a
 // dev world has to survive a killed process but not a power cut.
 func (Temporal) Command(site Site) (Command, error) {
+	database := "temporal.db"
+	if own, ok := site.Installed["temporal"]; ok { // another server may have another schema
+		database = "temporal-" + own.Version + ".db"
+	}
 	return Command{
 		Program: site.Tools["temporal"],
 		Args: []string{
 			"server", "start-dev",
 			"--ip", "127.0.0.1", "--port", strconv.Itoa(site.Ports["temporal"]),
 			"--ui-ip", "127.0.0.1", "--ui-port", strconv.Itoa(site.Ports["temporal-ui"]),
-			"--db-filename", filepath.Join(site.Dir, "temporal.db"),
+			"--db-filename", filepath.Join(site.Dir, database),
 			"--sqlite-pragma", "journal_mode=wal", "--sqlite-pragma", "synchronous=off",
 			// Priority and fairness work on servers 1.29 and 1.30 only with both of these on.
 			"--dynamic-config-value", "matching.useNewMatcher=true",

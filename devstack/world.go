@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -25,12 +26,12 @@ type World struct {
 	toolbox   *Toolbox
 	parts     []Part
 	dir       string
-	path      []string // folders of tools, for COMMAND's PATH
+	path      []string // folders of tools, before devstack's and COMMAND's own PATH
 	sites     map[string]Site
 	variables []Variable
 	guard     *Guard
 	folder    *Lock        // nil in a throw-away folder
-	ports     *Reservation // nil with fixed ports
+	held      *Reservation // nil with fixed ports
 
 	mu      sync.Mutex
 	running map[string]*Process
@@ -38,8 +39,8 @@ type World struct {
 }
 
 // newWorld chooses folder and ports and starts nothing but the guard.
-func newWorld(options Options, toolbox *Toolbox) (w *World, err error) {
-	w = &World{
+func newWorld(options Options, toolbox *Toolbox) (*World, error) {
+	w := &World{
 		options: options,
 		toolbox: toolbox,
 		parts:   options.chosenParts(),
@@ -47,28 +48,58 @@ func newWorld(options Options, toolbox *Toolbox) (w *World, err error) {
 		running: map[string]*Process{},
 		ready:   map[string]bool{},
 	}
-	defer func() {
-		if err != nil {
-			w.release()
-		}
-	}()
-	if w.guard, err = startGuard(); err != nil {
+	if err := w.take(); err != nil {
+		w.release()
 		return nil, err
+	}
+	return w, nil
+}
+
+func (w *World) take() (err error) {
+	if w.guard, err = startGuard(); err != nil {
+		return err
 	}
 	if err = w.takeFolder(); err != nil {
-		return nil, err
+		return err
 	}
 	var ports map[string]int
-	if options.Free {
+	if w.options.Free {
 		dir := filepath.Join(os.TempDir(), fmt.Sprintf("millrace-ports-%d", os.Getuid()))
-		ports, w.ports, err = freePorts(dir, w.parts, options.Ports)
+		ports, w.held, err = freePorts(dir, w.parts, w.options.Ports)
 	} else {
-		ports, err = fixedPorts(w.parts, options.Ports)
+		ports, err = fixedPorts(w.parts, w.options.Ports)
 	}
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return w, w.layOut(ports)
+	if err = w.layOut(ports); err != nil {
+		return err
+	}
+	path := strings.Join(append(slices.Clone(w.path), os.Getenv("PATH")), string(os.PathListSeparator))
+	if err = os.Setenv("PATH", path); err != nil {
+		return err
+	}
+	return w.findCommand()
+}
+
+// findCommand fails before minutes are spent on building for a COMMAND that does not exist. A tool that is
+// still to be built is found later.
+func (w *World) findCommand() error {
+	if len(w.options.Command) == 0 {
+		return nil
+	}
+	name := w.options.Command[0]
+	for _, part := range w.parts {
+		for _, tool := range part.Tools() {
+			if tool.Name() == name {
+				return nil
+			}
+		}
+	}
+	if _, err := exec.LookPath(name); err != nil {
+		return fmt.Errorf("find the command to run: %w", err)
+	}
+	return nil
 }
 
 func (w *World) takeFolder() (err error) {
@@ -99,11 +130,17 @@ func (w *World) takeFolder() (err error) {
 // layOut gives each part its site, and with that all addresses are known before anything runs.
 func (w *World) layOut(ports map[string]int) error {
 	for _, part := range w.parts {
-		site := Site{Dir: filepath.Join(w.dir, part.Name()), Ports: map[string]int{}, Tools: map[string]string{}}
+		site := Site{Dir: filepath.Join(w.dir, part.Name()), Ports: map[string]int{}, Tools: map[string]string{}, Installed: map[string]Installed{}}
 		for _, p := range part.Ports() {
 			site.Ports[p.Name] = ports[p.Name]
 		}
 		for _, tool := range part.Tools() {
+			if w.options.Installed {
+				if own, err := findInstalled(context.Background(), tool); err == nil {
+					site.Tools[tool.Name()], site.Installed[tool.Name()] = own.File, own
+					continue
+				}
+			}
 			dir, err := w.toolbox.Dir(tool)
 			if err != nil {
 				return err
@@ -119,10 +156,10 @@ func (w *World) layOut(ports map[string]int) error {
 	return nil
 }
 
-// release gives back what newWorld took.
+// release gives back what take took, also when that was not all.
 func (w *World) release() {
-	if w.ports != nil {
-		w.ports.Close()
+	if w.held != nil {
+		w.held.Close()
 	}
 	if w.guard != nil {
 		w.guard.Close()
@@ -166,7 +203,9 @@ func (w *World) raisePart(ctx context.Context, part Part) (*Process, error) {
 	tools := part.Tools()
 	errs := make([]error, len(tools))
 	for i, tool := range tools {
-		all.Go(func() { _, errs[i] = w.toolbox.Provide(ctx, tool) })
+		if _, own := site.Installed[tool.Name()]; !own {
+			all.Go(func() { _, errs[i] = w.toolbox.Provide(ctx, tool) })
+		}
 	}
 	all.Wait()
 	if err := errors.Join(errs...); err != nil {
@@ -203,7 +242,7 @@ func (w *World) startPart(ctx context.Context, part Part, command Command) (*Pro
 		return nil, fmt.Errorf("start %s: %w", part.Name(), err)
 	}
 	w.running[part.Name()] = process
-	return process, nil
+	return process, w.recordLocked()
 }
 
 func awaitReady(ctx context.Context, part Part, site Site, process *Process) error {
@@ -277,7 +316,7 @@ func (w *World) run(signals <-chan os.Signal) int {
 	for {
 		if command == nil && len(w.options.Command) > 0 && !overlaps(waiting, early) {
 			var err error
-			if command, err = startRun(w.options.Command, w.environment(), w.guard); err != nil {
+			if command, err = startRun(w.options.Command, overlay(os.Environ(), w.variables), w.guard); err != nil {
 				say("start %s: %v", w.options.Command[0], err)
 				return 127
 			}
@@ -317,10 +356,4 @@ func overlaps(waiting, early []string) bool {
 		return len(waiting) > 0
 	}
 	return slices.ContainsFunc(waiting, func(n string) bool { return slices.Contains(early, n) })
-}
-
-// environment is what COMMAND gets.
-func (w *World) environment() []string {
-	path := strings.Join(append(slices.Clone(w.path), os.Getenv("PATH")), string(os.PathListSeparator))
-	return overlay(os.Environ(), append(slices.Clone(w.variables), Variable{"PATH", path}))
 }
