@@ -54,15 +54,11 @@ func (s *Store) InsertBlock(ctx context.Context, block Block) error {
 	if len(block.Rows) == 0 {
 		return nil
 	}
-	if err := ctx.Err(); err != nil {
-		return wrap("insert block "+block.Token, err)
-	}
 	settings := clickhouse.Settings{"insert_deduplication_token": block.Token}
 	for name, value := range insertSettings {
 		settings[name] = value
 	}
-	// Without a deadline, for the client would turn one into max_execution_time, and a cancel into a kill.
-	ctx = clickhouse.Context(context.WithoutCancel(ctx), clickhouse.WithQueryID(block.Token), clickhouse.WithSettings(settings))
+	ctx = clickhouse.Context(ctx, clickhouse.WithQueryID(block.Token), clickhouse.WithSettings(settings))
 	return wrap("insert block "+block.Token, s.insert(ctx, block))
 }
 

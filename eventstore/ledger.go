@@ -68,8 +68,6 @@ const ledgerColumns = "export, interval_start, interval_end, revision, status, t
 // RecordRun writes a run into the ledger. Written twice it is there once: the later row of a run replaces the earlier,
 // except that published is never replaced by another status.
 func (s *Store) RecordRun(ctx context.Context, row LedgerRow) error {
-	ctx, cancel := bounded(ctx, askTimeout)
-	defer cancel()
 	return wrap("record "+row.Run.String()+" in the ledger", s.insertRun(withPlainInsert(ctx), row))
 }
 

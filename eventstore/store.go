@@ -176,13 +176,18 @@ func (s *Store) ask(ctx context.Context, query string, args []any, answer ...any
 	return conn.QueryRow(ctx, query, args...).Scan(answer...)
 }
 
-// prepare begins an insert over the native protocol.
+// prepare begins an insert over the native protocol. Once it began the end of ctx is not looked at: the client would turn
+// it into a kill, a deadline into max_execution_time, and, when it comes right after the answer, into a closed connection
+// for whoever gets it from the pool next. An answer that does not come within answerTimeout is an error.
 func (s *Store) prepare(ctx context.Context, query string) (driver.Batch, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	conn, err := s.native(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return conn.PrepareBatch(ctx, query)
+	return conn.PrepareBatch(context.WithoutCancel(ctx), query)
 }
 
 // Now is ClickHouse's clock, in UTC with microseconds: the only one that decides about arrival times.

@@ -34,8 +34,6 @@ func (s *Store) PublishWatermarks(ctx context.Context, marks []Mark) error {
 	if len(marks) == 0 {
 		return nil
 	}
-	ctx, cancel := bounded(ctx, askTimeout)
-	defer cancel()
 	return wrap("publish watermarks", s.insertMarks(withPlainInsert(ctx), marks))
 }
 
