@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"net/url"
 	"slices"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
@@ -77,10 +76,6 @@ func isConnectionError(err error) bool {
 func wrap(what string, err error) error {
 	if err == nil {
 		return nil
-	}
-	var request *url.Error
-	if errors.As(err, &request) {
-		err = request.Err // its text would repeat the whole query string
 	}
 	remedy := ""
 	if code := exceptionCode(err); code == codeUnknownTable || code == codeUnknownDatabase {

@@ -49,14 +49,29 @@ func (s *Store) command(ctx context.Context, database, query string) error {
 	}
 	response, err := s.http.Do(request)
 	if err != nil {
-		return err
+		return connectionError(err)
 	}
 	defer func() { _ = response.Body.Close() }()
 	if response.StatusCode != http.StatusOK {
 		return refusal(response)
 	}
-	_, err = io.Copy(io.Discard, response.Body)
-	return err
+	if _, err = io.Copy(io.Discard, response.Body); err != nil {
+		return connectionError(err)
+	}
+	return nil
+}
+
+// connectionError gives an error of net/http its kind, and takes the address off, which holds the whole query string.
+// Some of these errors have no type, so whatever is not a cancel is taken for a broken connection.
+func connectionError(err error) error {
+	var request *url.Error
+	if errors.As(err, &request) {
+		err = request.Err
+	}
+	if errors.Is(err, context.Canceled) {
+		return export.Errorf(export.KindCancelled, "%w", err)
+	}
+	return export.Errorf(export.KindSourceUnavailable, "%w", err)
 }
 
 const (
@@ -70,7 +85,7 @@ const (
 func refusal(response *http.Response) error {
 	text, err := io.ReadAll(io.LimitReader(response.Body, maxExceptionText))
 	if err != nil && len(text) == 0 {
-		return fmt.Errorf("read ClickHouse's refusal (HTTP %d): %w", response.StatusCode, err)
+		return export.Errorf(export.KindSourceUnavailable, "read ClickHouse's refusal (HTTP %d): %w", response.StatusCode, err)
 	}
 	code, err := strconv.ParseInt(response.Header.Get(headerExceptionCode), 10, 32)
 	if err != nil {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"maps"
 	"net/http"
 	"strconv"
@@ -199,7 +198,7 @@ func (s *stream) broken(err error) error {
 	if cause := s.cause(); cause != nil {
 		return fmt.Errorf("after %d bytes: %w", s.tail.total, cause)
 	}
-	return fmt.Errorf("%w after %d bytes: %w", errTruncated, s.tail.total, err)
+	return fmt.Errorf("%w, after %d bytes: %w", errTruncated, s.tail.total, connectionError(err))
 }
 
 // Close implements io.Closer. Its error says that the query may still run, which ends by itself once the server notices.
@@ -222,9 +221,5 @@ func (s *stream) Close() error {
 func (s *Store) kill(id string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), killTimeout)
 	defer cancel()
-	if err := s.command(ctx, systemDatabase, "KILL QUERY WHERE query_id = "+quoteText(id)+" SYNC FORMAT Null"); err != nil {
-		slog.Warn("query could not be killed", "query_id", id, "error", err)
-		return wrap("kill query "+id, err)
-	}
-	return nil
+	return wrap("kill query "+id, s.command(ctx, systemDatabase, "KILL QUERY WHERE query_id = "+quoteText(id)+" SYNC FORMAT Null"))
 }
