@@ -18,6 +18,7 @@ const (
 	VarClickHouseURL     = "MILLRACE_CLICKHOUSE_URL"
 	VarClickHouseHTTPURL = "MILLRACE_CLICKHOUSE_HTTP_URL"
 	VarKafkaBrokers      = "MILLRACE_KAFKA_BROKERS"
+	VarKafkaTopic        = "MILLRACE_KAFKA_TOPIC"
 	VarTemporalUIURL     = "TEMPORAL_UI_URL"
 	VarConfig            = "MILLRACE_CONFIG"
 	VarListen            = "MILLRACE_LISTEN"
@@ -33,6 +34,8 @@ type Environment struct {
 	ClickHouseHTTPURL string
 	// KafkaBrokers are host:port of some brokers; the variable separates them by commas. No default.
 	KafkaBrokers []string
+	// KafkaTopic carries the events; empty, the default, is broker.DefaultTopic. Two Millraces on one cluster need two.
+	KafkaTopic string
 	// TemporalUIURL is where people look at workflows, without a slash at its end. Only links are made of it; without it
 	// none are printed.
 	TemporalUIURL string
@@ -50,6 +53,7 @@ func ReadEnvironment() (Environment, error) {
 	env := Environment{
 		ClickHouseURL:     os.Getenv(VarClickHouseURL),
 		ClickHouseHTTPURL: os.Getenv(VarClickHouseHTTPURL),
+		KafkaTopic:        os.Getenv(VarKafkaTopic),
 		TemporalUIURL:     strings.TrimRight(os.Getenv(VarTemporalUIURL), "/"),
 		ConfigPath:        valueOr(VarConfig, "millrace.yaml"),
 		Listen:            valueOr(VarListen, "127.0.0.1:8000"),

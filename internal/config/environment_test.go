@@ -22,6 +22,7 @@ func TestEnvironment(t *testing.T) {
 	t.Setenv(config.VarClickHouseURL, "clickhouse://u:p@127.0.0.1:9000/m")
 	t.Setenv(config.VarClickHouseHTTPURL, "http://u:p@127.0.0.1:8123/?database=m")
 	t.Setenv(config.VarKafkaBrokers, "127.0.0.1:9092, 127.0.0.1:9093")
+	t.Setenv(config.VarKafkaTopic, "events")
 	t.Setenv(config.VarTemporalUIURL, "http://127.0.0.1:8233/")
 	t.Setenv(config.VarConfig, "other.yaml")
 	t.Setenv(config.VarListen, ":80")
@@ -32,7 +33,7 @@ func TestEnvironment(t *testing.T) {
 	}
 	want := config.Environment{
 		ClickHouseURL: "clickhouse://u:p@127.0.0.1:9000/m", ClickHouseHTTPURL: "http://u:p@127.0.0.1:8123/?database=m",
-		KafkaBrokers: []string{"127.0.0.1:9092", "127.0.0.1:9093"}, TemporalUIURL: "http://127.0.0.1:8233",
+		KafkaBrokers: []string{"127.0.0.1:9092", "127.0.0.1:9093"}, KafkaTopic: "events", TemporalUIURL: "http://127.0.0.1:8233",
 		ConfigPath: "other.yaml", Listen: ":80", MetricsListen: "127.0.0.1:9100",
 	}
 	if diff := cmp.Diff(want, env); diff != "" {
@@ -98,7 +99,7 @@ func TestTemporalOptions(t *testing.T) {
 func clearEnvironment(t *testing.T) {
 	t.Helper()
 	for _, name := range []string{
-		config.VarClickHouseURL, config.VarClickHouseHTTPURL, config.VarKafkaBrokers, config.VarTemporalUIURL, config.VarConfig,
+		config.VarClickHouseURL, config.VarClickHouseHTTPURL, config.VarKafkaBrokers, config.VarKafkaTopic, config.VarTemporalUIURL, config.VarConfig,
 		config.VarListen, config.VarMetricsListen, "TEMPORAL_ADDRESS", "TEMPORAL_NAMESPACE", "TEMPORAL_PROFILE",
 	} {
 		t.Setenv(name, "")

@@ -1,0 +1,160 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/millrace/millrace/internal/config"
+	"github.com/millrace/millrace/internal/telemetry"
+	"github.com/millrace/millrace/starter"
+)
+
+func (p *program) apply() *cobra.Command {
+	var file string
+	var yes, dryRun bool
+	command := &cobra.Command{
+		Use:     "apply [-f FILE]",
+		GroupID: groupWork,
+		Short:   "Make schedules of the exports in a file; shows a diff and asks",
+		Long: `Make the exports of a file into Temporal Schedules: what is new is created, what differs is updated,
+and what is the same is not touched. The differences are shown first, and asked about. A schedule
+that the file does not name is left alone. A paused schedule stays paused.
+
+An update makes Temporal forget what was due while it happened; apply starts that again, and what
+was done already costs nothing.`,
+		Example: `  millrace apply -f millrace.yaml
+  millrace apply -f millrace.yaml --dry-run
+  millrace apply -f millrace.yaml --yes --json`,
+		Args: exactly(0, "no arguments"),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if yes && dryRun {
+				return usagef("--yes and --dry-run contradict each other: give one of them")
+			}
+			env, err := config.ReadEnvironment()
+			if err != nil {
+				return err
+			}
+			if file == "" {
+				file = p.file(env)
+			}
+			if p.json && !yes && !dryRun {
+				return usagef("--json cannot ask: give --yes to apply, or --dry-run to look only")
+			}
+			loaded, err := loadConfig(file)
+			if err != nil {
+				return err
+			}
+			return p.withStarter(cmd.Context(), func(_ *temporal, s *starter.Starter) error {
+				return p.applyConfig(cmd.Context(), s, loaded, yes, dryRun)
+			})
+		},
+	}
+	command.Flags().StringVarP(&file, "file", "f", "", "the `file` with the exports (default that of --config)")
+	command.Flags().BoolVarP(&yes, "yes", "y", false, "apply without asking")
+	command.Flags().BoolVar(&dryRun, "dry-run", false, "show the differences and change nothing")
+	return command
+}
+
+func (p *program) applyConfig(ctx context.Context, s *starter.Starter, loaded *config.Config, yes, dryRun bool) error {
+	changes, err := s.Diff(ctx, loaded.Exports)
+	if err != nil {
+		return err
+	}
+	var due []int
+	for i, change := range changes {
+		if change.Action == starter.ActionCreate || change.Action == starter.ActionUpdate {
+			due = append(due, i)
+		}
+	}
+	if !p.json {
+		printChanges(p.out, changes)
+	}
+	if !dryRun && len(due) > 0 {
+		if !yes {
+			if err := p.ask(fmt.Sprintf("Apply %s? [y/N] ", plural(len(due), "change"))); err != nil {
+				return err
+			}
+		}
+		for _, i := range due {
+			if changes[i], err = s.Apply(ctx, changes[i]); err != nil {
+				return fmt.Errorf("%w: changes before it are applied; call `millrace apply` again for the rest", err)
+			}
+			if !p.json {
+				printApplied(p.out, changes[i])
+			}
+		}
+	}
+	if p.json {
+		return p.printJSON(changes)
+	}
+	return nil
+}
+
+func printChanges(w io.Writer, changes []starter.Change) {
+	mark := map[starter.Action]string{
+		starter.ActionCreate: "+", starter.ActionUpdate: "~", starter.ActionNone: "=", starter.ActionIgnore: "?",
+	}
+	for _, change := range changes {
+		fmt.Fprintf(w, "%s %s  %s\n", mark[change.Action], change.Export, change.Action)
+		for _, field := range change.Fields {
+			switch {
+			case field.From == "":
+				fmt.Fprintf(w, "    + %s: %s\n", field.Field, field.To)
+			case field.To == "":
+				fmt.Fprintf(w, "    - %s: %s\n", field.Field, field.From)
+			default:
+				fmt.Fprintf(w, "    ~ %s: %s -> %s\n", field.Field, field.From, field.To)
+			}
+		}
+	}
+	if len(changes) == 0 {
+		fmt.Fprintln(w, "There are no exports, neither in the file nor as schedules.")
+	}
+}
+
+func printApplied(w io.Writer, change starter.Change) {
+	done := "created"
+	if change.Action == starter.ActionUpdate {
+		done = "updated"
+	}
+	fmt.Fprintf(w, "%s %s", done, change.Export)
+	if change.FilledFrom != nil {
+		fmt.Fprintf(w, ", and what was due since %s started again", clock(*change.FilledFrom))
+	}
+	fmt.Fprintln(w)
+}
+
+// ask waits for a yes. Without a terminal there is nobody to ask.
+func (p *program) ask(question string) error {
+	if !telemetry.IsTerminal(p.err) || !isTerminalInput(p.in) {
+		return usagef("nothing was changed, for there is no terminal to ask at: give --yes to apply, or --dry-run to look only")
+	}
+	fmt.Fprint(p.err, question)
+	answer, err := bufio.NewReader(p.in).ReadString('\n')
+	if err != nil && err != io.EOF {
+		return fmt.Errorf("read the answer: %w", err)
+	}
+	switch strings.ToLower(strings.TrimSpace(answer)) {
+	case "y", "yes":
+		return nil
+	}
+	return negative{"nothing was changed"}
+}
+
+func isTerminalInput(r io.Reader) bool {
+	w, isFile := r.(io.Writer)
+	return isFile && telemetry.IsTerminal(w)
+}
+
+// plural is "1 change", "2 changes".
+func plural(n int, word string) string {
+	if n == 1 {
+		return "1 " + word
+	}
+	return count(n) + " " + word + "s"
+}

@@ -1,0 +1,109 @@
+package main
+
+import (
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/millrace/millrace/internal/config"
+)
+
+// What people get wrong, with the exact message on standard error and the exit code.
+func TestMessages(t *testing.T) {
+	folder := t.TempDir()
+	good := filepath.Join(folder, "good.yaml")
+	write(t, good, "teams:\n  - {id: 1, name: shop, token: mr_shop}\nconnections:\n  - name: lake\n    s3: {bucket: lake, access_key_id: env:TEST_UNSET, secret_access_key: env:TEST_UNSET}\n")
+	teamless := filepath.Join(folder, "teamless.yaml")
+	write(t, teamless, "teams: []\n")
+	foreign := filepath.Join(folder, "foreign.yaml")
+	write(t, foreign, "connections:\n  - name: lake\n    ftp: {host: h}\n")
+	wrong := filepath.Join(folder, "wrong.yaml")
+	write(t, wrong, "exports:\n  - {name: e, team: 1, connection: lake, every: 1h, s3: {prefix: p, fromat: parquet}}\n")
+	const times = "--start 2026-11-23T10:00:00Z --end 2026-11-23T12:00:00Z"
+	world := map[string]string{
+		config.VarClickHouseURL: "clickhouse://u:p@127.0.0.1:1/d", config.VarClickHouseHTTPURL: "http://127.0.0.1:1", config.VarKafkaBrokers: "127.0.0.1:1",
+	}
+
+	for _, test := range []struct {
+		args string
+		env  map[string]string
+		code int
+		want string
+	}{
+		{"fly", nil, exitUsage, `millrace: "fly" is no command: the commands are apply, check, completion, ingest, run, setup, status, up, version, worker`},
+		{"--fast", nil, exitUsage, "millrace: unknown flag: --fast: see `millrace --help`"},
+		{"version now", nil, exitUsage, "millrace: millrace version takes no arguments, but there are 1: see `millrace version --help`"},
+		{"run " + times, nil, exitUsage, "millrace: millrace run takes the name of an export, but there are 0: see `millrace run --help`"},
+		{"run shop", nil, exitUsage, "millrace: --start is missing: give an RFC 3339 time, such as --start 2026-11-23T10:00:00Z"},
+		{"run shop --start 2026-11-23T10:00:00Z", nil, exitUsage, "millrace: --end is missing: give an RFC 3339 time, such as --end 2026-11-23T10:00:00Z"},
+		{"run shop --start yesterday --end 2026-11-23T10:00:00Z", nil, exitUsage, `millrace: --start: "yesterday" is not an RFC 3339 time, such as 2026-11-23T10:00:00Z`},
+		{"run shop --start 2026-11-23T12:00:00Z --end 2026-11-23T10:00:00Z", nil, exitUsage, "millrace: start 2026-11-23T12:00:00Z is not before end 2026-11-23T10:00:00Z: an interval is [start, end), give a later end"},
+		{"run shop --parallel 0 " + times, nil, exitUsage, "millrace: --parallel: 0 must be at least 1"},
+		{"status a b", nil, exitUsage, "millrace: millrace status takes at most the name of an export, but there are 2: see `millrace status --help`"},
+		{"status --limit 0", nil, exitUsage, "millrace: --limit: 0 must be from 1 to 1000"},
+		{"setup --only tables,moon", nil, exitUsage, `millrace: --only: "moon" is no part: the parts are tables, topic, search-attributes`},
+		{"setup --only topic", nil, exitUsage, "millrace: MILLRACE_KAFKA_BROKERS is not set: give the address of your own server, or start the outside world with bin/devstack, which prints it"},
+		{"setup", nil, exitUsage, "millrace: MILLRACE_CLICKHOUSE_URL, MILLRACE_CLICKHOUSE_HTTP_URL, MILLRACE_KAFKA_BROKERS are not set: give the addresses of your own servers, or start the outside world with bin/devstack, which prints them"},
+		{"setup --retention week", nil, exitUsage, "millrace: invalid argument \"week\" for \"--retention\" flag: duration \"week\" is not of a form like \"15m\", \"1h\", \"1d\" or \"1w\": see `millrace setup --help`"},
+		{"up", nil, exitUsage, "millrace: MILLRACE_CLICKHOUSE_URL, MILLRACE_CLICKHOUSE_HTTP_URL, MILLRACE_KAFKA_BROKERS are not set: give the addresses of your own servers, or start the outside world with bin/devstack, which prints them"},
+		{"up --log-level loud", nil, exitUsage, `millrace: log level "loud" is unknown: use debug, info, warn or error`},
+		{"up --config nowhere.yaml", world, exitUsage, "millrace: nowhere.yaml: there is no such file: name one with --config or MILLRACE_CONFIG; examples/millrace.yaml is one to copy"},
+		{"ingest --capture-only --loader-only", nil, exitUsage, "millrace: --capture-only and --loader-only leave nothing to run: give one of them, or neither for both"},
+		{"worker", map[string]string{config.VarClickHouseURL: "http://hunter2"}, exitUsage, "millrace: MILLRACE_CLICKHOUSE_URL is not a URL of the form clickhouse://user:password@host:port/database"},
+		{"worker --config " + foreign, world, exitUsage, "millrace: " + foreign + `: connection "lake": unknown field or destination "ftp": the destinations are s3`},
+		{"apply --json -f " + good, nil, exitUsage, "{\"error\":\"--json cannot ask: give --yes to apply, or --dry-run to look only\",\"exit_code\":2}"},
+		{"apply --yes --dry-run -f " + good, nil, exitUsage, "millrace: --yes and --dry-run contradict each other: give one of them"},
+		{"check", nil, exitUsage, "millrace: millrace check takes the name of a connection, but there are 0: see `millrace check --help`"},
+		{"check lake --local --config " + good, nil, exitNegative, `millrace: connection "lake" does not work yet`},
+		{"check pond --local --json --config " + good, nil, exitNegative, `{"error":"connection \"pond\" does not work yet","exit_code":3}`},
+		{"ingest --capture-only --config " + teamless, world, exitUsage, "millrace: capture: the configuration has no teams, so nobody could send events: add one, such as teams: [{id: 1, name: shop, token: mr_shop}]"},
+	} {
+		t.Run(test.args, func(t *testing.T) {
+			clearEnvironment(t)
+			for name, value := range test.env {
+				t.Setenv(name, value)
+			}
+			code, _, stderr := call(t, strings.Fields(test.args)...)
+			lines := strings.Split(strings.TrimSuffix(stderr, "\n"), "\n")
+			if last := lines[len(lines)-1]; last != test.want || code != test.code {
+				t.Errorf("\ngot  %d: %s\nwant %d: %s", code, last, test.code, test.want)
+			}
+		})
+	}
+}
+
+func TestTemporalAway(t *testing.T) {
+	clearEnvironment(t)
+	listen, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := listen.Addr().String()
+	listen.Close() // nobody answers there now
+	t.Setenv("TEMPORAL_ADDRESS", address)
+	t.Setenv("TEMPORAL_CONFIG_FILE", os.DevNull)
+	code, _, stderr := call(t, "status")
+	want := ": Temporal at " + address + " does not answer: is it up, and is TEMPORAL_ADDRESS right? bin/devstack starts one and prints its address\n"
+	if code != exitFailed || !strings.HasSuffix(stderr, want) {
+		t.Errorf("exit code %d, %swant …%s", code, stderr, want)
+	}
+}
+
+func clearEnvironment(t *testing.T) {
+	t.Helper()
+	for _, name := range []string{
+		config.VarClickHouseURL, config.VarClickHouseHTTPURL, config.VarKafkaBrokers, config.VarKafkaTopic, config.VarTemporalUIURL,
+		config.VarConfig, config.VarListen, config.VarMetricsListen, "TEMPORAL_ADDRESS", "TEMPORAL_NAMESPACE", "TEMPORAL_PROFILE",
+	} {
+		t.Setenv(name, "")
+	}
+}
+
+func write(t *testing.T, path, content string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,204 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/spf13/cobra"
+
+	"github.com/millrace/millrace/activities"
+	"github.com/millrace/millrace/export"
+	"github.com/millrace/millrace/ingest/capture"
+	"github.com/millrace/millrace/ingest/loader"
+	"github.com/millrace/millrace/internal/config"
+	"github.com/millrace/millrace/internal/telemetry"
+	"github.com/millrace/millrace/worker"
+)
+
+// process is what up, ingest and worker share: they stay up, log, and serve metrics.
+type process struct {
+	env      config.Environment
+	config   *config.Config // nil without file
+	log      *slog.Logger
+	registry *prometheus.Registry
+	slots    worker.Slots
+}
+
+// processFlags are the flags of a process.
+type processFlags struct {
+	listen        string
+	metricsListen string
+	setup         bool
+	withoutFile   bool // nothing in the configuration's file matters: the loader runs alone
+	slots         worker.Slots
+}
+
+func (f *processFlags) addMetrics(command *cobra.Command) {
+	command.Flags().StringVar(&f.metricsListen, "metrics-listen", "", "serve /metrics for Prometheus at this `address` (default $MILLRACE_METRICS_LISTEN, or none)")
+}
+
+func (f *processFlags) addListen(command *cobra.Command) {
+	command.Flags().StringVar(&f.listen, "listen", "", "take events at this `address` (default $MILLRACE_LISTEN, or 127.0.0.1:8000)")
+}
+
+func (f *processFlags) addSlots(command *cobra.Command) {
+	command.Flags().IntVar(&f.slots.Live, "slots-live", 4, "how many chunks of runs that are due now are written at once")
+	command.Flags().IntVar(&f.slots.Bulk, "slots-bulk", 2, "how many chunks of backfills are written at once")
+	command.Flags().IntVar(&f.slots.Control, "slots-control", 32, "how many small steps of runs are done at once")
+}
+
+// part is a service of a process: it runs until its context ends, drains, and returns nil.
+type part struct {
+	name string
+	run  func(context.Context) error
+}
+
+// serve runs the parts in one process until ctx ends or one of them fails; then all drain.
+func (p *program) serve(ctx context.Context, flags processFlags, setup []string, parts func(*process) []part, needed ...string) error {
+	log, err := p.log()
+	if err != nil {
+		return err
+	}
+	env, err := needs(needed...)
+	if err != nil {
+		return err
+	}
+	if flags.listen != "" {
+		env.Listen = flags.listen
+	}
+	if flags.metricsListen != "" {
+		env.MetricsListen = flags.metricsListen
+	}
+	var loaded *config.Config
+	if !flags.withoutFile {
+		if loaded, err = loadConfig(p.file(env)); err != nil {
+			return err
+		}
+	}
+	build := telemetry.ReadBuild()
+	proc := &process{env: env, config: loaded, log: log, registry: telemetry.NewRegistry(build), slots: flags.slots}
+	log.Info("millrace starts", "version", build.Version)
+	if env.MetricsListen != "" {
+		metrics, err := telemetry.ServeMetrics(env.MetricsListen, proc.registry)
+		if err != nil {
+			return err
+		}
+		defer metrics.Close()
+		log.Info("metrics are served", "url", "http://"+metrics.Address()+"/metrics")
+	}
+	if flags.setup {
+		done, err := setUp(ctx, env, setup, topicDefaults)
+		logSetup(log, done)
+		if err != nil {
+			return err
+		}
+	}
+	err = together(ctx, log, parts(proc))
+	if err == nil {
+		log.Info("millrace has drained and ends")
+	}
+	return err
+}
+
+// together runs parts side by side until ctx ends or one of them ends; then the others are told to end, and all are
+// waited for. The error is that of the parts that failed.
+func together(ctx context.Context, log *slog.Logger, parts []part) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	type ending struct {
+		name string
+		err  error
+	}
+	ended := make(chan ending)
+	for _, part := range parts {
+		go func() { ended <- ending{part.name, part.run(ctx)} }()
+	}
+	draining := ctx.Done()
+	var failures []error
+	for left := len(parts); left > 0; {
+		select {
+		case <-draining:
+			draining = nil
+			log.Info("draining: what was accepted is finished; a second signal stops at once")
+		case end := <-ended:
+			left--
+			if end.err == nil && ctx.Err() == nil {
+				end.err = errors.New("ended unasked")
+			}
+			if end.err != nil && !(errors.Is(end.err, context.Canceled) && ctx.Err() != nil) {
+				log.Error("a part failed, the others drain", "part", end.name, "error", end.err)
+				failures = append(failures, fmt.Errorf("%s: %w", end.name, end.err))
+			}
+			stop()
+		}
+	}
+	return errors.Join(failures...)
+}
+
+func (proc *process) capture() part {
+	return part{"capture", func(ctx context.Context) error {
+		teams := make([]capture.Team, 0, len(proc.config.Teams))
+		for _, team := range proc.config.Teams {
+			teams = append(teams, capture.Team{ID: team.ID, Name: team.Name, Token: team.Token})
+		}
+		if len(teams) == 0 {
+			return export.Errorf(export.KindConfig, "the configuration has no teams, so nobody could send events: add one, such as teams: [{id: 1, name: shop, token: mr_shop}]")
+		}
+		return capture.Run(ctx, capture.Config{
+			Listen: proc.env.Listen,
+			OnListen: func(address net.Addr) {
+				proc.log.Info("capture takes events", "url", "http://"+address.String(), "teams", len(teams))
+			},
+			Teams:      teams,
+			Broker:     brokerConfig(proc.env),
+			Registerer: proc.registry,
+			Logger:     proc.log.With("part", "capture"),
+		})
+	}}
+}
+
+func (proc *process) loader() part {
+	return part{"loader", func(ctx context.Context) error {
+		store, err := openStore(ctx, proc.env)
+		if err != nil {
+			return err
+		}
+		defer store.Close()
+		return loader.Run(ctx, loader.Config{
+			Store: store, Kafka: brokerConfig(proc.env),
+			Log: proc.log.With("part", "loader"), Registerer: proc.registry,
+		})
+	}}
+}
+
+func (proc *process) worker() part {
+	return part{"worker", func(ctx context.Context) error {
+		log := proc.log.With("part", "worker")
+		store, err := openStore(ctx, proc.env)
+		if err != nil {
+			return err
+		}
+		defer store.Close()
+		connected, err := dialTemporal(ctx, proc.env, log)
+		if err != nil {
+			return err
+		}
+		defer connected.Close()
+		began := time.Now()
+		return connected.explain(worker.Run(ctx, worker.Config{
+			Temporal:  connected.Client,
+			Namespace: connected.namespace,
+			Steps:     &activities.Steps{Events: store, Connections: proc.config, Log: log},
+			Slots:     proc.slots,
+			Log:       log,
+			Ready: func() {
+				log.Info("worker is ready", "after", time.Since(began).Round(time.Millisecond), "connections", proc.config.ConnectionNames())
+			},
+		}))
+	}}
+}

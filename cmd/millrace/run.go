@@ -1,0 +1,208 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/millrace/millrace/export"
+	"github.com/millrace/millrace/starter"
+)
+
+// maxIntervals bounds one call of run; more than that is a backfill, which Temporal keeps going by itself.
+const maxIntervals = 1000
+
+// runResult is one interval of a call of run.
+type runResult struct {
+	starter.Started
+	Link    string          `json:"link,omitempty"`
+	Outcome *export.Outcome `json:"outcome,omitempty"`
+	Error   string          `json:"error,omitempty"`
+	Kind    export.Kind     `json:"error_kind,omitempty"`
+}
+
+func (p *program) run() *cobra.Command {
+	var start, end string
+	var parallel int
+	var detach bool
+	command := &cobra.Command{
+		Use:     "run NAME --start TIME --end TIME",
+		GroupID: groupWork,
+		Short:   "Export whole intervals now, and follow",
+		Long: `Export the intervals of a past range now: one run for each interval of the export's own grid. Both
+ends must be boundaries of the grid. A run that is under way already is joined, and one that was
+published already ends as already_done: nothing is written twice.
+
+Ctrl-C stops following; the runs go on. For long ranges let Temporal do it:
+  temporal schedule backfill --schedule-id NAME --overlap-policy AllowAll \
+    --start-time TIME --end-time TIME`,
+		Example: `  millrace run shop-events --start 2026-11-23T10:00:00Z --end 2026-11-23T12:00:00Z`,
+		Args:    exactly(1, "the name of an export"),
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+			return p.completeExports(cmd.Context(), args)
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			span, err := parseSpan(start, end)
+			if err != nil {
+				return err
+			}
+			if parallel < 1 {
+				return usagef("--parallel: %d must be at least 1", parallel)
+			}
+			return p.withStarter(cmd.Context(), func(t *temporal, s *starter.Starter) error {
+				definition, err := s.Definition(cmd.Context(), args[0])
+				if err != nil {
+					return err
+				}
+				intervals, err := starter.Intervals(definition, span)
+				if err != nil {
+					return err
+				}
+				if len(intervals) > maxIntervals {
+					return usagef("%s to %s has %s intervals of %s, and one call takes %s: use `temporal schedule backfill --schedule-id %s --overlap-policy AllowAll --start-time … --end-time …`",
+						clock(span.Start), clock(span.End), count(len(intervals)), definition.Every, count(maxIntervals), args[0])
+				}
+				return p.runIntervals(cmd.Context(), t, s, definition, intervals, parallel, detach)
+			})
+		},
+	}
+	flags := command.Flags()
+	flags.StringVar(&start, "start", "", "start of the range, an RFC 3339 `time`")
+	flags.StringVar(&end, "end", "", "end of the range, an RFC 3339 `time`")
+	flags.IntVar(&parallel, "parallel", 4, "how many runs are under way at once")
+	flags.BoolVar(&detach, "detach", false, "start all runs and do not follow them")
+	return command
+}
+
+func parseSpan(start, end string) (export.Interval, error) {
+	var span export.Interval
+	for _, given := range []struct {
+		flag, text string
+		into       *time.Time
+	}{{"--start", start, &span.Start}, {"--end", end, &span.End}} {
+		if given.text == "" {
+			return span, usagef("%s is missing: give an RFC 3339 time, such as %s 2026-11-23T10:00:00Z", given.flag, given.flag)
+		}
+		parsed, err := time.Parse(time.RFC3339, given.text)
+		if err != nil {
+			return span, usagef("%s: %q is not an RFC 3339 time, such as 2026-11-23T10:00:00Z", given.flag, given.text)
+		}
+		*given.into = parsed.UTC()
+	}
+	return span, span.Validate()
+}
+
+// runIntervals starts a run for each interval, oldest first, a few at once, and follows them.
+func (p *program) runIntervals(ctx context.Context, t *temporal, s *starter.Starter, definition export.Definition, intervals []export.Interval, parallel int, detach bool) error {
+	board := newProgressBoard(p, len(intervals))
+	results := make([]runResult, len(intervals))
+	errs := make([]error, len(intervals))
+	next := make(chan int)
+	var all sync.WaitGroup
+	for range min(parallel, len(intervals)) {
+		all.Go(func() {
+			for i := range next {
+				results[i], errs[i] = runOne(ctx, t, s, definition, intervals[i], detach, board)
+			}
+		})
+	}
+	begun := 0
+	for ; begun < len(intervals) && ctx.Err() == nil; begun++ {
+		select {
+		case next <- begun:
+		case <-ctx.Done():
+			begun--
+		}
+	}
+	close(next)
+	all.Wait()
+	board.close()
+	if ctx.Err() != nil {
+		return fmt.Errorf("%w: the %s that began go on; see `millrace status %s`", context.Cause(ctx), plural(begun, "run"), definition.Name)
+	}
+	return p.printRuns(results, errs, detach)
+}
+
+func runOne(ctx context.Context, t *temporal, s *starter.Starter, definition export.Definition, interval export.Interval, detach bool, board *progressBoard) (runResult, error) {
+	started, err := s.Start(ctx, definition, interval)
+	if err != nil {
+		return runResult{}, err
+	}
+	result := runResult{Started: started, Link: t.link(started.WorkflowID, started.RunID)}
+	if detach {
+		return result, nil
+	}
+	outcome, err := s.Follow(ctx, started, board.tell(interval))
+	switch {
+	case ctx.Err() != nil:
+		return result, ctx.Err()
+	case err != nil:
+		var classified *export.Error
+		if !errors.As(err, &classified) {
+			return result, err // the way to Temporal broke, so it is not known how the run stands
+		}
+		result.Error, result.Kind = err.Error(), export.KindOf(err)
+		board.done(interval, "failed")
+	default:
+		result.Outcome = &outcome
+		board.done(interval, string(outcome.Status))
+	}
+	return result, nil
+}
+
+// printRuns prints a line for each interval. It answers no when a run failed.
+func (p *program) printRuns(results []runResult, errs []error, detached bool) error {
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	failed := 0
+	for _, result := range results {
+		if result.Error != "" {
+			failed++
+		}
+	}
+	if p.json {
+		if err := p.printJSON(results); err != nil {
+			return err
+		}
+	} else {
+		p.printRunTable(results, detached)
+	}
+	if failed > 0 {
+		return negative{fmt.Sprintf("%d of %s failed", failed, plural(len(results), "run"))}
+	}
+	return nil
+}
+
+func (p *program) printRunTable(results []runResult, detached bool) {
+	var rows [][]string
+	for _, result := range results {
+		interval := result.Run.Interval.String()
+		switch {
+		case detached:
+			rows = append(rows, []string{interval, "started", "", "", "", result.WorkflowID})
+		case result.Error != "":
+			rows = append(rows, []string{interval, "failed", "", "", "", fmt.Sprintf("%s: %s", result.Kind, result.Error)})
+		default:
+			o := result.Outcome
+			detail := o.Manifest
+			if o.Status == export.StatusAlreadyDone {
+				detail = "by " + o.By.WorkflowID
+			}
+			rows = append(rows, []string{interval, string(o.Status), count(o.Rows), size(o.Bytes), count(o.Files), detail})
+		}
+	}
+	printTable(p.out, []string{"INTERVAL", "STATUS", "ROWS", "BYTES", "FILES", "DETAIL"}, rows)
+	for _, result := range results {
+		if result.Outcome != nil && result.Outcome.Note != "" {
+			fmt.Fprintf(p.err, "note: %s: %s\n", result.Run.Interval, result.Outcome.Note)
+		}
+		if result.Link != "" && (result.Error != "" || len(results) == 1) {
+			fmt.Fprintf(p.err, "%s\n", result.Link)
+		}
+	}
+}
