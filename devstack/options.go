@@ -30,8 +30,8 @@ Usage:
   devstack [flags] -- COMMAND [ARGS]    run COMMAND in the world, then take the world down
 
 COMMAND gets the addresses as environment variables and the pinned tools (temporal) on its PATH.
-devstack ends with COMMAND's exit code. On Ctrl-C and SIGTERM, COMMAND gets the signal first and 100 s
-to end; a second signal ends it at once.
+devstack ends with COMMAND's exit code. On Ctrl-C and SIGTERM, COMMAND gets the signal first and
+100 s to end; a second signal ends it at once.
 
 Flags:
   --free              choose free ports and a folder that is removed afterwards; any number of such
@@ -39,17 +39,17 @@ Flags:
   --data DIR          keep state in DIR (default: .devstack/data in the repository); the next start
                       with the same folder finds everything as it was left
   --parts LIST        start only these parts, separated by commas: temporal, clickhouse, kafka, s3
-  --early LIST        start COMMAND as soon as these parts answer. The addresses of the others are in
-                      its environment already; they come up when their tools are built
+  --early LIST        start COMMAND as soon as these parts answer. The addresses of the others are
+                      in its environment already; they come up when their tools are built
   --port NAME=N       use port N for NAME: temporal (7233), temporal-ui (8233), clickhouse (9000),
                       clickhouse-http (8123), kafka (9092), s3 (7070); may be repeated
   --installed         use the temporal on PATH, if its server is 1.29 or newer, and do not build the
                       pinned one; the table names it
   --build-only        build and install the tools that --parts need, print where they are, and end
 
-The first start on a machine builds temporal and versitygw and installs ClickHouse's engine, side by
-side; that takes some minutes and about 5 GB, most of it Go's build cache. The results are kept in the
-user's cache folder, or in $MILLRACE_CACHE.
+The first start on a machine builds temporal and versitygw and installs ClickHouse's engine, side
+by side; that takes some minutes and 5 GB at most, most of it Go's caches. The results are kept in
+the user's cache folder, or in $MILLRACE_CACHE.
 
 Examples:
   devstack

@@ -37,8 +37,8 @@ type Port struct {
 
 // Site is where a part lives in one world: its folder, its ports and its tools.
 type Site struct {
-	Dir   string         // for configuration and state, of this part alone
-	Ports map[string]int // by Port.Name
+	Dir   string            // for configuration and state, of this part alone
+	Ports map[string]int    // by Port.Name
 	Tools map[string]string // file of each tool, by Tool.Name
 
 	// Installed are the tools that are the machine's own instead of ours, if any.
