@@ -113,7 +113,10 @@ func (c *Capture) serve(ctx context.Context, listener net.Listener) error {
 	c.config.Logger.Info("capture stops: no new requests, those in flight are finished", "at most", c.config.DrainTimeout)
 	drained, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.config.DrainTimeout)
 	defer cancel()
-	if err := server.Shutdown(drained); err != nil {
+	// A quarter of the time is the producer's, also when a client drags its request out.
+	answered, cancelAnswered := context.WithTimeout(drained, c.config.DrainTimeout*3/4)
+	defer cancelAnswered()
+	if err := server.Shutdown(answered); err != nil {
 		c.config.Logger.Warn("requests were cut off; they were not answered, so their clients send them again", "error", err)
 		_ = server.Close()
 	}

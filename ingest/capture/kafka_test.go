@@ -142,6 +142,7 @@ func readTopic(t *testing.T, addresses []string, topic string) []record {
 		t.Fatal(err)
 	}
 	defer client.Close()
+	client.Config().Consumer.MaxWaitTime = 20 * time.Millisecond // closing waits for the last fetch
 	consumer, err := sarama.NewConsumerFromClient(client)
 	if err != nil {
 		t.Fatal(err)

@@ -14,142 +14,103 @@ import (
 	"github.com/millrace/millrace/ingest/broker"
 )
 
-// sink puts events into Kafka and knows when they are there. It connects by itself, and goes on trying until it is
-// closed, so that capture may be started before Kafka is.
+// sink puts events into Kafka and knows when they are there. It connects by itself, and again when a producer has
+// given up, until it is closed; so capture may be started before Kafka is, and an outage ends when Kafka is back.
 type sink struct {
 	config  broker.Config
 	logger  *slog.Logger
 	metrics *metrics
 
 	live    atomic.Pointer[connection]
-	healthy atomic.Bool
+	healthy atomic.Bool // what the log has said last
 
-	stop       context.CancelFunc
-	connecting sync.WaitGroup
-	reading    sync.WaitGroup
-	closing    sync.RWMutex // writers hold it shared, because a send into a closed producer panics
-	isClosed   bool
+	stop    context.CancelFunc
+	running sync.WaitGroup
 }
 
-// connection is a producer and what its topic takes.
-type connection struct {
-	producer sarama.AsyncProducer
-	// largest is how many bytes a message may have, with key and sarama's allowance for overhead.
-	largest int
-}
+// reconnectEvery is the pause between attempts to reach Kafka.
+const reconnectEvery = 500 * time.Millisecond
 
-// batchSlack is more than a batch of one message has beside the message: its header, and what compression adds to text
-// that cannot be compressed.
-const batchSlack = 4 << 10
-
-// reconnectEvery is the pause between attempts to reach Kafka for the first time.
-const reconnectEvery = time.Second
-
-// Errors of write. The events are not known to be in Kafka, and not known to be absent.
-var (
-	errNotConnected = errors.New("kafka was not reached yet")
-	errClosed       = errors.New("capture is stopping")
-)
+// errNotConnected says that Kafka was never reached.
+var errNotConnected = errors.New("kafka was not reached yet")
 
 func openSink(config broker.Config, logger *slog.Logger, metrics *metrics) *sink {
 	ctx, stop := context.WithCancel(context.Background())
 	s := &sink{config: config, logger: logger, metrics: metrics, stop: stop}
-	s.connecting.Go(func() { s.connect(ctx) })
+	s.running.Go(func() { s.keepConnected(ctx) })
 	return s
 }
 
-// connect tries until it is connected or ctx ends.
-func (s *sink) connect(ctx context.Context) {
-	said := ""
+// keepConnected has a connection that works, whenever there can be one, until ctx ends. Then it closes the last one.
+func (s *sink) keepConnected(ctx context.Context) {
+	var old *connection
 	for {
-		connected, warnings, err := s.dial(ctx)
-		if err == nil {
-			for _, warning := range warnings {
-				s.logger.Warn(warning)
+		fresh := s.connect(ctx, old == nil)
+		if fresh != nil {
+			fresh.read(s.settle)
+			s.live.Store(fresh)
+			if old != nil {
+				s.running.Go(old.close)
 			}
-			s.serve(connected)
-			s.logger.Info("connected to kafka", "topic", s.config.Topic)
-			return
+			old = fresh
+			select {
+			case <-ctx.Done():
+			case <-fresh.tripped:
+			}
 		}
 		if ctx.Err() != nil {
+			if old != nil {
+				old.close()
+			}
 			return
 		}
-		if said != err.Error() { // once for each trouble, not once a second
+	}
+}
+
+// connect tries until it has a connection; nil when ctx ended before.
+func (s *sink) connect(ctx context.Context, first bool) *connection {
+	said := ""
+	for {
+		fresh, warnings, err := dial(ctx, s.config)
+		if err == nil {
+			if first {
+				for _, warning := range warnings {
+					s.logger.Warn(warning)
+				}
+				s.report(nil)
+			}
+			return fresh
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+		if first && said != err.Error() { // once for each trouble, not at each attempt
 			said = err.Error()
 			s.logger.Error("kafka is not reached, events are answered 503 until it is", "error", err)
 		}
 		select {
 		case <-ctx.Done():
-			return
+			return nil
 		case <-time.After(reconnectEvery):
 		}
 	}
 }
 
-func (s *sink) dial(ctx context.Context) (*connection, []string, error) {
-	topic, err := broker.Describe(ctx, s.config)
-	if err != nil {
-		return nil, nil, err
-	}
-	config := broker.ProducerConfig(s.config)
-	if config.Producer.MaxMessageBytes > topic.Settings.MaxMessageBytes-batchSlack {
-		config.Producer.MaxMessageBytes = topic.Settings.MaxMessageBytes - batchSlack
-	}
-	if config.Producer.MaxMessageBytes <= 0 {
-		return nil, nil, fmt.Errorf("topic %s: max.message.bytes %d is too small for any event; set it to %d", topic.Name, topic.Settings.MaxMessageBytes, broker.MaxMessageBytes)
-	}
-	producer, err := sarama.NewAsyncProducer(append([]string(nil), s.config.Brokers...), config)
-	if err != nil {
-		return nil, nil, fmt.Errorf("start the kafka producer: %w", err)
-	}
-	return &connection{producer: producer, largest: config.Producer.MaxMessageBytes}, topic.Warnings(), nil
-}
-
-// serve reads what the producer answers, until it is closed, and lets writes in.
-func (s *sink) serve(connected *connection) {
-	s.reading.Go(func() {
-		for message := range connected.producer.Successes() {
-			s.settle(message, nil)
-		}
-	})
-	s.reading.Go(func() {
-		for failed := range connected.producer.Errors() {
-			s.settle(failed.Msg, failed.Err)
-		}
-	})
-	s.healthy.Store(true)
-	s.metrics.connected.Set(1)
-	s.live.Store(connected)
-}
-
 func (s *sink) settle(message *sarama.ProducerMessage, err error) {
-	if was := s.healthy.Swap(err == nil); was != (err == nil) {
-		if err == nil {
-			s.metrics.connected.Set(1)
-			s.logger.Info("kafka takes events again")
-		} else {
-			s.metrics.connected.Set(0)
-			s.logger.Error("kafka does not take events, they are answered 503", "class", broker.ClassOf(err).String(), "error", err)
-		}
-	}
+	s.report(err)
 	message.Metadata.(*delivery).settle(err)
 }
 
-// delivery waits for the messages of one request.
-type delivery struct {
-	pending atomic.Int64
-	failed  atomic.Pointer[error]
-	done    chan struct{}
-	release func() // called when the producer holds none of the messages any more
-}
-
-func (d *delivery) settle(err error) {
-	if err != nil {
-		d.failed.CompareAndSwap(nil, &err)
-	}
-	if d.pending.Add(-1) == 0 {
-		d.release()
-		close(d.done)
+// report tells log and metrics when Kafka begins or ceases to take events.
+func (s *sink) report(err error) {
+	switch well := err == nil; {
+	case s.healthy.Swap(well) == well:
+	case well:
+		s.metrics.connected.Set(1)
+		s.logger.Info("kafka takes events", "topic", s.config.Topic)
+	default:
+		s.metrics.connected.Set(0)
+		s.logger.Error("kafka does not take events, they are answered 503", "topic", s.config.Topic, "class", broker.ClassOf(err).String(), "error", err)
 	}
 }
 
@@ -173,30 +134,22 @@ func (s *sink) write(ctx context.Context, messages []*sarama.ProducerMessage, re
 }
 
 func (s *sink) hand(ctx context.Context, messages []*sarama.ProducerMessage, release func()) (*delivery, error) {
-	s.closing.RLock()
-	defer s.closing.RUnlock()
 	connected := s.live.Load()
-	if s.isClosed || connected == nil {
-		release()
-		if s.isClosed {
-			return nil, errClosed
+	for connected != nil {
+		sent, err := connected.hand(ctx, messages, release)
+		if !errors.Is(err, errClosed) {
+			return sent, err
 		}
-		return nil, errNotConnected
-	}
-	sent := &delivery{done: make(chan struct{}), release: release}
-	sent.pending.Store(int64(len(messages)))
-	for i, message := range messages {
-		message.Metadata = sent
-		select {
-		case connected.producer.Input() <- message:
-		case <-ctx.Done():
-			for range messages[i:] {
-				sent.settle(ctx.Err())
-			}
-			return nil, fmt.Errorf("hand events to kafka's producer: %w", ctx.Err())
+		// Replaced by a new one between the two lines above, or closed for good.
+		next := s.live.Load()
+		if next == connected {
+			release()
+			return nil, err
 		}
+		connected = next
 	}
-	return sent, nil
+	release()
+	return nil, errNotConnected
 }
 
 // largest is how many bytes a message may have, and whether that is known yet.
@@ -208,20 +161,13 @@ func (s *sink) largest() (int, bool) {
 }
 
 // close flushes what the producer holds and ends all goroutines. It fails when that is not done before ctx ends; then
-// they end by themselves as soon as the producer has given up. Called once.
+// they end by themselves as soon as the producer has given up.
 func (s *sink) close(ctx context.Context) error {
 	s.stop()
-	s.closing.Lock()
-	s.isClosed = true
-	s.closing.Unlock()
 	done := make(chan struct{})
 	go func() {
-		defer close(done)
-		s.connecting.Wait() // it may just have got its producer
-		if connected := s.live.Load(); connected != nil {
-			connected.producer.AsyncClose()
-		}
-		s.reading.Wait()
+		s.running.Wait()
+		close(done)
 	}()
 	select {
 	case <-done:
