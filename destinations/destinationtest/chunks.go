@@ -1,0 +1,117 @@
+package destinationtest
+
+import (
+	"sync"
+	"testing"
+
+	"github.com/millrace/millrace/export"
+)
+
+var chunks = []promise{
+	{"a receipt says what was written, in short", func(t *testing.T, s Subject) {
+		plan := s.plan("first", 1234)
+		s.prepare(t, plan)
+		receipt := s.write(t, plan)[0]
+		if receipt.Chunk != 0 || receipt.Rows != 1234 || receipt.Bytes == 0 || receipt.Location == "" {
+			t.Errorf("the receipt is %+v", receipt)
+		}
+		if length := len(asJSON(t, receipt)); length > 300 {
+			t.Errorf("the receipt has %d bytes of JSON, at most 300 are allowed", length)
+		}
+	}},
+	{"writing twice leaves one copy", func(t *testing.T, s Subject) {
+		s.writeTwice(t, rows(500), &source{rows: 500, salt: "other bytes"}, 500)
+	}},
+	{"writing a big chunk twice leaves one copy", func(t *testing.T, s Subject) {
+		again := wide(500, s.BigChunk)
+		again.salt = "other bytes"
+		s.writeTwice(t, wide(500, s.BigChunk), again, 500)
+	}},
+	{"a zombie beside its successor leaves one copy", func(t *testing.T, s Subject) {
+		s.writeAtOnce(t, 500, 0)
+	}},
+	{"a zombie beside its successor leaves one copy of a big chunk", func(t *testing.T, s Subject) {
+		s.writeAtOnce(t, 500, s.BigChunk)
+	}},
+	{"what belongs to another plan is never adopted", func(t *testing.T, s Subject) {
+		plan, other := s.plan("first", 500), s.plan("other", 500)
+		other.Closing.Watermark = "2026-11-23T11:00:09.000000Z"
+		if _, err := s.Open(t).WriteChunk(t.Context(), task(other, 0, rows(500))); err != nil {
+			t.Fatal(err)
+		}
+		before := s.contents(t)
+		_, err := s.Open(t).WriteChunk(t.Context(), task(plan, 0, rows(500)))
+		kindIs(t, err, export.KindConfig)
+		s.sameContents(t, before)
+	}},
+	{"progress grows to the whole", func(t *testing.T, s Subject) {
+		plan := s.plan("first", 500)
+		s.prepare(t, plan)
+		var mutex sync.Mutex
+		var told []uint64
+		work := task(plan, 0, wide(500, s.BigChunk))
+		work.Progress = func(bytes uint64) {
+			mutex.Lock()
+			defer mutex.Unlock()
+			told = append(told, bytes)
+		}
+		receipt, err := s.Open(t).WriteChunk(t.Context(), work)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(told) < 3 || told[len(told)-1] != receipt.Bytes {
+			t.Errorf("progress was told %d times, last %v; the chunk has %d bytes", len(told), told[max(0, len(told)-1):], receipt.Bytes)
+		}
+	}},
+}
+
+// writeTwice writes a chunk, and again with other bytes of the same rows.
+func (s Subject) writeTwice(t *testing.T, first, second *source, count uint64) {
+	plan := s.plan("first", count)
+	s.prepare(t, plan)
+	receipt, err := s.Open(t).WriteChunk(t.Context(), task(plan, 0, first))
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := s.contents(t)
+	again, err := s.Open(t).WriteChunk(t.Context(), task(plan, 0, second))
+	if err != nil {
+		t.Fatal(err)
+	}
+	same(t, "the second receipt", again, receipt)
+	s.sameContents(t, before)
+	s.nothingUnfinished(t)
+}
+
+// writeAtOnce lets several write the same chunk at the same time, each with bytes of its own.
+func (s Subject) writeAtOnce(t *testing.T, count uint64, size int) {
+	const writers = 4
+	plan := s.plan("first", count)
+	s.prepare(t, plan)
+	receipts := make([]export.Receipt, writers)
+	var group sync.WaitGroup
+	for i := range writers {
+		destination := s.Open(t)
+		from := wide(count, size)
+		from.salt = string(rune('a' + i))
+		group.Go(func() {
+			var err error
+			if receipts[i], err = destination.WriteChunk(t.Context(), task(plan, 0, from)); err != nil {
+				t.Errorf("writer %d: %v", i, err)
+			}
+		})
+	}
+	group.Wait()
+	if t.Failed() {
+		return
+	}
+	for i, receipt := range receipts {
+		if asJSON(t, receipt) != asJSON(t, receipts[0]) {
+			t.Errorf("writer %d has receipt %+v, writer 0 %+v", i, receipt, receipts[0])
+		}
+	}
+	if _, err := s.Open(t).Prove(t.Context(), plan, receipts[:1]); err != nil {
+		t.Errorf("prove: %v", err)
+	}
+	s.nothingUnfinished(t)
+}

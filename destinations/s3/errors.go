@@ -1,0 +1,263 @@
+package s3
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"syscall"
+
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/smithy-go"
+
+	"github.com/millrace/millrace/export"
+)
+
+// place is a bucket as messages name it.
+type place struct{ bucket, endpoint, region string }
+
+func (c connection) place(region string) place {
+	return place{bucket: c.Bucket, endpoint: c.Endpoint, region: region}
+}
+
+// String is `bucket "lake" at http://127.0.0.1:9000`, or `bucket "lake" in us-east-1`.
+func (p place) String() string {
+	if p.endpoint == "" {
+		return fmt.Sprintf("bucket %q in %s", p.bucket, p.region)
+	}
+	return fmt.Sprintf("bucket %q at %s", p.bucket, p.endpoint)
+}
+
+// verdict is what an error of the store means, for the workflow and for people.
+type verdict struct {
+	kind export.Kind
+	text string
+}
+
+const tryAgain = "it is tried again by itself"
+
+// Verdicts that several codes share.
+var (
+	unknownBucket = verdict{export.KindNotFound, "the bucket does not exist: create it, or correct bucket in the connection"}
+	unknownKey    = verdict{export.KindAuth, "the store does not know this access key: correct access_key_id in the connection"}
+	expiredToken  = verdict{export.KindAuth, "the credentials have expired, or do not belong together: renew access_key_id, secret_access_key and session_token in the connection"}
+	denied        = verdict{export.KindPermission, "access is denied: allow these credentials s3:ListBucket on the bucket, and s3:GetObject, s3:PutObject and s3:AbortMultipartUpload on the prefix"}
+	wrongRegion   = verdict{export.KindConfig, "the bucket is in another region, or the endpoint belongs to another: correct region and endpoint in the connection"}
+	tooFast       = verdict{export.KindQuota, "the store asks to slow down: " + tryAgain}
+	full          = verdict{export.KindQuota, "the store is full: make room"}
+	inTrouble     = verdict{export.KindDestinationUnavailable, "the store has trouble of its own: " + tryAgain}
+	damaged       = verdict{export.KindDestinationUnavailable, "bytes were damaged on their way: " + tryAgain}
+	unsupported   = verdict{export.KindConfig, "the store cannot do what Millrace needs (conditional writes, checksums): `millrace check` says what"}
+)
+
+// verdicts is the whole table of codes. Sources: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
+// and, where a name is not Amazon's, the store that sends it.
+var verdicts = map[string]verdict{
+	"NoSuchBucket":      unknownBucket,
+	"InvalidBucketName": {export.KindConfig, "the store refuses this name of a bucket: correct bucket in the connection"},
+
+	"InvalidAccessKeyId":    unknownKey,
+	"SignatureDoesNotMatch": {export.KindAuth, "the secret does not fit the access key: correct secret_access_key in the connection"},
+	"ExpiredToken":          expiredToken,
+	"InvalidToken":          expiredToken,
+	"TokenRefreshRequired":  expiredToken,
+	"NotSignedUp":           unknownKey,
+	"RequestTimeTooSkewed":  {export.KindConfig, "this machine's clock differs from the store's by too much: set it right"},
+
+	"AccessDenied":          denied,
+	"Forbidden":             denied,
+	"AllAccessDisabled":     denied,
+	"AccountProblem":        denied,
+	"MethodNotAllowed":      denied,
+	"InvalidObjectState":    denied,
+	"KMS.DisabledException": {export.KindPermission, "the bucket's encryption key is disabled: enable it"},
+	"KMS.NotFoundException": {export.KindPermission, "the bucket's encryption key does not exist: correct the bucket's encryption"},
+
+	"PermanentRedirect":                  wrongRegion,
+	"AuthorizationHeaderMalformed":       wrongRegion,
+	"IllegalLocationConstraintException": wrongRegion,
+	"InvalidRegionName":                  wrongRegion,
+	"InvalidLocationConstraint":          wrongRegion,
+	"NotImplemented":                     unsupported,
+	"InvalidArgument":                    unsupported,
+	"InvalidRequest":                     unsupported,
+	"KeyTooLongError":                    {export.KindConfig, "a key is too long: make prefix shorter"},
+	"EntityTooLarge":                     {export.KindConfig, "a file is too large for the store: make chunk_rows smaller"},
+	"XMinioObjectNameDuplicatesPrefix":   {export.KindConfig, "the store cannot hold a file and a folder of one name: choose another prefix"},
+	"XMinioInvalidObjectName":            {export.KindConfig, "the store refuses the key's name: choose another prefix"},
+	"ObjectParentIsFile":                 {export.KindConfig, "the store cannot hold a file and a folder of one name: choose another prefix"},
+	"ExistingObjectIsDirectory":          {export.KindConfig, "the store cannot hold a file and a folder of one name: choose another prefix"},
+	"SlowDown":                           tooFast,
+	"SlowDownRead":                       tooFast,
+	"SlowDownWrite":                      tooFast,
+	"TooManyRequests":                    tooFast,
+	"RequestLimitExceeded":               tooFast,
+	"Throttling":                         tooFast,
+	"ThrottlingException":                tooFast,
+	"BandwidthLimitExceeded":             tooFast,
+	"QuotaExceeded":                      full,
+	"XMinioStorageFull":                  full,
+	"XMinioAdminBucketQuotaExceeded":     full,
+	"InternalError":                      inTrouble,
+	"ServiceUnavailable":                 inTrouble,
+	"RequestTimeout":                     inTrouble,
+	"OperationAborted":                   inTrouble,
+	"ConditionalRequestConflict":         inTrouble,
+	"XMinioServerNotInitialized":         inTrouble,
+	"BadDigest":                          damaged,
+	"InvalidDigest":                      damaged,
+	"XAmzContentSHA256Mismatch":          damaged,
+	"XAmzContentChecksumMismatch":        damaged,
+	"IncompleteBody":                     damaged,
+	"NoSuchUpload":                       {export.KindDestinationUnavailable, "the upload was taken away by somebody else, or by the bucket's lifecycle rule: " + tryAgain},
+	"InvalidPart":                        {export.KindDestinationUnavailable, "the store lost a part of the upload: " + tryAgain},
+	"NoSuchKey":                          {export.KindNotFound, "the object is not there"},
+}
+
+// explain classifies an error of a request and words it for people: what was tried, where, what the store said, what
+// to do. The error of the client stays out of the chain, for workflow history prints causes; nothing in it is needed
+// after the verdict. ctx is the caller's, not that of the request's own time limit.
+func (d *Destination) explain(ctx context.Context, act string, err error) error {
+	if err == nil {
+		return nil
+	}
+	var classified *export.Error
+	if errors.As(err, &classified) {
+		return fmt.Errorf("%s: %w", act, err)
+	}
+	if cause := ctx.Err(); cause != nil {
+		return export.Errorf(export.KindCancelled, "%s: %s: %w", act, d.place, cause)
+	}
+	found := judge(err)
+	return export.Errorf(found.kind, "%s: %s: %s", act, d.place, found.text)
+}
+
+// judge is explain without words around. What the answer's code says goes first, then its status, then the network.
+func judge(err error) verdict {
+	var api smithy.APIError
+	var response *awshttp.ResponseError
+	var credentials credentialsError
+	switch {
+	case errors.As(err, &credentials):
+		return judgeCredentials(credentials)
+	case errors.As(err, &api):
+		found, known := verdicts[api.ErrorCode()]
+		if !known {
+			found = judgeStatus(statusOf(err))
+		}
+		return verdict{found.kind, fmt.Sprintf("%s (%s)", found.text, answerOf(api, err))}
+	case errors.As(err, &response) && response.HTTPStatusCode() != 0:
+		found := judgeStatus(response.HTTPStatusCode())
+		return verdict{found.kind, fmt.Sprintf("%s (HTTP status %d)", found.text, response.HTTPStatusCode())}
+	}
+	return judgeNetwork(err)
+}
+
+// answerOf is the store's own words, as far as they help: a code alone where the table explains it, and the message of
+// a denial, which with AWS names the missing right.
+func answerOf(api smithy.APIError, err error) string {
+	code := api.ErrorCode()
+	if code == "AccessDenied" || verdicts[code] == (verdict{}) {
+		if message := strings.TrimSpace(api.ErrorMessage()); message != "" {
+			const longest = 300
+			if len(message) > longest {
+				message = message[:longest] + "…"
+			}
+			code += ": " + strings.ToValidUTF8(message, "")
+		}
+	}
+	if verdicts[api.ErrorCode()] == (verdict{}) {
+		var response *awshttp.ResponseError
+		if errors.As(err, &response) && response.ServiceRequestID() != "" {
+			code += ", request " + response.ServiceRequestID()
+		}
+	}
+	return code
+}
+
+func judgeStatus(status int) verdict {
+	switch {
+	case status == http.StatusUnauthorized:
+		return unknownKey
+	case status == http.StatusForbidden:
+		return denied
+	case status == http.StatusNotFound:
+		return verdict{export.KindNotFound, "the bucket or the object is not there"}
+	case status == http.StatusMovedPermanently || status == http.StatusTemporaryRedirect:
+		return wrongRegion
+	case status == http.StatusTooManyRequests:
+		return tooFast
+	case status == http.StatusInsufficientStorage:
+		return full
+	case status == http.StatusNotImplemented:
+		return unsupported
+	case status >= 500:
+		return inTrouble
+	}
+	return verdict{export.KindInternal, "the store answered what Millrace does not expect: please report it"}
+}
+
+func judgeCredentials(err credentialsError) verdict {
+	if status := statusOf(err.error); status >= 500 || status == http.StatusTooManyRequests {
+		return verdict{export.KindDestinationUnavailable, "the service that gives out AWS credentials has trouble: " + tryAgain}
+	}
+	return verdict{export.KindAuth, "no AWS credentials were found: give access_key_id and secret_access_key in the connection, or set the worker's AWS environment, profile or role"}
+}
+
+func judgeNetwork(err error) verdict {
+	unavailable := func(text string) verdict { return verdict{export.KindDestinationUnavailable, text} }
+	const start = "check that the store runs, and endpoint in the connection; " + tryAgain
+	var dns *net.DNSError
+	var certificate *tls.CertificateVerificationError
+	var record tls.RecordHeaderError
+	var network net.Error
+	switch {
+	case errors.As(err, &certificate):
+		return verdict{export.KindConfig, "the endpoint's TLS certificate is not trusted: add its authority to the worker's system, or correct endpoint in the connection"}
+	case errors.As(err, &record):
+		return verdict{export.KindConfig, "the endpoint does not speak TLS: write http:// instead of https:// in the connection"}
+	case errors.As(err, &dns) && dns.IsNotFound:
+		return unavailable(fmt.Sprintf("the host %q is not known: %s", dns.Name, start))
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return unavailable("the connection was refused: " + start)
+	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
+		return unavailable("the host cannot be reached: " + start)
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &network) && network.Timeout():
+		return unavailable("there was no answer in time: " + start)
+	}
+	return unavailable("the connection broke off: " + start)
+}
+
+// statusOf is the HTTP status of an answer, or 0 when there was none.
+func statusOf(err error) int {
+	var response *awshttp.ResponseError
+	if errors.As(err, &response) {
+		return response.HTTPStatusCode()
+	}
+	return 0
+}
+
+// codeOf is the store's code, or "".
+func codeOf(err error) string {
+	var api smithy.APIError
+	if errors.As(err, &api) {
+		return api.ErrorCode()
+	}
+	return ""
+}
+
+// refused tells that a conditional write found its key taken.
+func refused(err error) bool { return statusOf(err) == http.StatusPreconditionFailed }
+
+// collided tells that a conditional write met another at the same moment: who won is not known yet.
+func collided(err error) bool { return statusOf(err) == http.StatusConflict }
+
+// unsure tells that nobody knows whether the request had its effect: there was no answer, or one of the store's own
+// trouble.
+func unsure(err error) bool {
+	status := statusOf(err)
+	return status == 0 || status >= 500
+}

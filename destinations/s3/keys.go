@@ -1,0 +1,66 @@
+package s3
+
+import (
+	"fmt"
+	"path"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/millrace/millrace/export"
+)
+
+// A run in the bucket:
+//
+//	events/shop-events/20261123T100000Z--20261123T110000Z/r0001-00000.parquet
+//	events/_millrace/shop-events/20261123T100000Z--20261123T110000Z/r0001/plan.json
+//	events/_millrace/shop-events/20261123T100000Z--20261123T110000Z/r0001/manifest.json
+//
+// The names of an export's intervals sort by time, and its chunks by the sort order of the rows.
+
+// location is a chunk's key below the export's prefix, which is what receipts say.
+func (d *Destination) location(run export.Run, chunk int) string {
+	return fmt.Sprintf("%s/%s/r%04d-%05d.%s", run.Export, run.Interval.Key(), run.Revision, chunk, d.encoding.Extension())
+}
+
+func (d *Destination) chunkKey(run export.Run, chunk int) string {
+	return d.below(d.location(run, chunk))
+}
+
+// marksFolder holds the plans and manifests of all revisions of a run.
+func (d *Destination) marksFolder(run export.Run) string {
+	return d.below(marksName, run.Export, run.Interval.Key()) + "/"
+}
+
+func (d *Destination) planKey(run export.Run) string {
+	return fmt.Sprintf("%sr%04d/plan.json", d.marksFolder(run), run.Revision)
+}
+
+func (d *Destination) manifestKey(run export.Run) string {
+	return fmt.Sprintf("%sr%04d/manifest.json", d.marksFolder(run), run.Revision)
+}
+
+// below joins a key under the export's prefix; a key never begins with a slash.
+func (d *Destination) below(names ...string) string {
+	return path.Join(append([]string{d.prefix}, names...)...)
+}
+
+var manifestName = regexp.MustCompile(`^r([0-9]{4,9})/manifest\.json$`)
+
+// manifestRevision reads the revision out of a manifest's key, or 0 when the key is not one.
+func manifestRevision(folder, key string) int {
+	parts := manifestName.FindStringSubmatch(strings.TrimPrefix(key, folder))
+	if parts == nil {
+		return 0
+	}
+	revision, err := strconv.Atoi(parts[1])
+	if err != nil {
+		return 0
+	}
+	return revision
+}
+
+// runName is a run as an object's metadata has it.
+func runName(run export.Run) string {
+	return fmt.Sprintf("%s/%s/r%04d", run.Export, run.Interval.Key(), run.Revision)
+}

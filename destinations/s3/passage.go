@@ -1,0 +1,133 @@
+package s3
+
+import (
+	"context"
+	"errors"
+	"hash/crc64"
+	"io"
+	"sync/atomic"
+
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"github.com/millrace/millrace/export"
+	"github.com/millrace/millrace/internal/encoding"
+)
+
+// content is what is known of a file whose every byte has passed.
+type content struct {
+	rows, bytes uint64
+	checksum    string // CRC64NVME in base64
+}
+
+// passage reads a file and counts it as it passes.
+type passage struct {
+	from     io.ReadCloser
+	counter  *encoding.Counter
+	sum      uint64
+	ended    bool // io.EOF has come
+	passed   atomic.Uint64
+	progress func(uint64)
+}
+
+func (w chunkWork) openSource(ctx context.Context) (*passage, error) {
+	source, err := w.Source.Open(ctx, w.encoding)
+	if err != nil {
+		return nil, sourceError(err)
+	}
+	return w.newPassage(source)
+}
+
+func (w chunkWork) newPassage(from io.ReadCloser) (*passage, error) {
+	counter, err := encoding.NewCounter(w.encoding)
+	if err != nil {
+		from.Close()
+		return nil, err
+	}
+	progress := w.Progress
+	if progress == nil {
+		progress = func(uint64) {}
+	}
+	return &passage{from: from, counter: counter, progress: progress}, nil
+}
+
+// fill reads until the buffer is full or the file ends. Only io.EOF is an end: every other error is one of the source.
+func (p *passage) fill(buffer []byte) (int, error) {
+	filled := 0
+	for filled < len(buffer) && !p.ended {
+		n, err := p.from.Read(buffer[filled:])
+		piece := buffer[filled : filled+n]
+		filled += n
+		p.sum = crc64.Update(p.sum, nvme, piece)
+		if _, broken := p.counter.Write(piece); broken != nil {
+			return filled, export.Errorf(export.KindSourceUnavailable, "what ClickHouse sent is not a file: %w", broken)
+		}
+		p.passed.Add(uint64(n))
+		p.tell()
+		switch {
+		case err == io.EOF: //nolint:errorlint // a wrapped EOF is an error that somebody explains, not the end
+			p.ended = true
+		case err != nil:
+			return filled, sourceError(err)
+		}
+	}
+	return filled, nil
+}
+
+// tell reports the progress so far, from any goroutine.
+func (p *passage) tell() { p.progress(p.passed.Load()) }
+
+// content ends the count.
+func (p *passage) content() (content, error) {
+	rows, err := p.counter.Rows()
+	return content{rows: rows, bytes: p.counter.Bytes(), checksum: checksumText(p.sum)}, err
+}
+
+func (p *passage) close() {
+	p.counter.Close()
+	p.from.Close() // ends the query; a file that ended well has nothing more to say
+}
+
+// sourceError keeps the kind that the source gave its error.
+func sourceError(err error) error {
+	var classified *export.Error
+	if errors.As(err, &classified) {
+		return err
+	}
+	return export.Errorf(export.KindSourceUnavailable, "%w", err)
+}
+
+// readBack reads an object whole and counts it, as long as it stays the one that was looked at.
+func (w chunkWork) readBack(ctx context.Context, found *object) (content, error) {
+	answer, err := w.client.GetObject(ctx, &s3.GetObjectInput{Bucket: &w.place.bucket, Key: &w.key, IfMatch: &found.etag})
+	if err != nil {
+		return content{}, w.explain(ctx, "read back "+w.key, err)
+	}
+	rows, err := w.newPassage(answer.Body)
+	if err != nil {
+		return content{}, err
+	}
+	defer rows.close()
+	buffer := make([]byte, 256<<10)
+	for !rows.ended {
+		if _, err := rows.fill(buffer); err != nil {
+			return content{}, w.readBackError(ctx, err)
+		}
+	}
+	read, err := rows.content()
+	if err != nil {
+		return content{}, w.notOurs(w.key, "is under our plan, and %v", err)
+	}
+	return read, nil
+}
+
+// readBackError words what fill takes for an error of the source.
+func (w chunkWork) readBackError(ctx context.Context, err error) error {
+	if errors.Is(err, encoding.ErrNotWhole) {
+		return w.notOurs(w.key, "is under our plan, and is not a file of this export")
+	}
+	var classified *export.Error
+	if errors.As(err, &classified) {
+		err = classified.Unwrap()
+	}
+	return w.explain(ctx, "read back "+w.key, err)
+}

@@ -1,0 +1,78 @@
+package s3
+
+import (
+	"context"
+	"strings"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/millrace/millrace/export"
+)
+
+// proveAtOnce is how many objects are asked for at a time.
+const proveAtOnce = 16
+
+// Prove asks for each object; see destinations.Destination. What must agree: the receipts with the plan, and the
+// store's size, entity tag, checksum of the whole object and metadata with the receipts.
+func (d *Destination) Prove(ctx context.Context, plan export.Plan, receipts []export.Receipt) (export.Proof, error) {
+	if err := export.CheckReceipts(plan, receipts); err != nil {
+		return export.Proof{}, err
+	}
+	var stored atomic.Uint64
+	planHash := plan.Hash()
+	group, working := errgroup.WithContext(ctx)
+	group.SetLimit(proveAtOnce)
+	for _, receipt := range receipts {
+		group.Go(func() error {
+			found, err := d.look(working, d.below(receipt.Location))
+			if err != nil {
+				return err
+			}
+			if err := d.compare(plan.Run, planHash, receipt, found); err != nil {
+				return err
+			}
+			stored.Add(found.size)
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return export.Proof{}, err
+	}
+	proof := export.Proof{Level: export.ProofStream, PlannedRows: plan.Rows, StoredBytes: stored.Load()}
+	for _, receipt := range receipts {
+		proof.WrittenRows += receipt.Rows
+	}
+	return proof, nil
+}
+
+// compare holds what the store says against a receipt.
+func (d *Destination) compare(run export.Run, planHash string, receipt export.Receipt, found *object) error {
+	key := d.below(receipt.Location)
+	if want := d.location(run, receipt.Chunk); receipt.Location != want {
+		return export.Errorf(export.KindInternal, "%s: the receipt of chunk %d names %s, its place is %s", run, receipt.Chunk, receipt.Location, want)
+	}
+	if found == nil {
+		return export.Errorf(export.KindNotFound, "%s: %s was written, and is gone: find out who removes files there, then run the interval again", d.place, key)
+	}
+	identity := identity{plan: planHash, run: run, chunk: receipt.Chunk}
+	if !identity.owns(found) {
+		return d.notOurs(key, "belongs to another plan")
+	}
+	for _, pair := range []struct {
+		what          string
+		written, read any
+	}{
+		{"size", receipt.Bytes, found.size},
+		{"entity tag", receipt.ETag, bare(found.etag)},
+		{"checksum", receipt.Checksum, checksumPrefix + found.checksum},
+	} {
+		if pair.written != pair.read {
+			return d.notOurs(key, "has %s %v, and was written with %v", pair.what, pair.read, pair.written)
+		}
+	}
+	return nil
+}
+
+// bare is an entity tag without its quotes.
+func bare(etag string) string { return strings.Trim(etag, `"`) }
