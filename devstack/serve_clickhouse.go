@@ -24,6 +24,10 @@ func runServeClickHouse(args []string) error {
 	if len(args) == 0 {
 		return errors.New("the path of libchdb is missing")
 	}
+	args, err := frontNativePort(args)
+	if err != nil {
+		return err
+	}
 	library, err := purego.Dlopen(args[0], purego.RTLD_NOW|purego.RTLD_GLOBAL)
 	if err != nil {
 		return fmt.Errorf("load ClickHouse's engine: %w", err)
