@@ -10,9 +10,6 @@ import (
 	"github.com/millrace/millrace/internal/failpoint"
 )
 
-// insertTimeout bounds one attempt. After it the server may still finish the insert, which reading back tells.
-const insertTimeout = time.Minute
-
 // maxClockLag is how far ClickHouse's clock may be behind W before the partition waits: the table refuses arrival times
 // more than a minute in the future.
 const maxClockLag = 50 * time.Second
@@ -104,16 +101,22 @@ func (c *claim) insertAs(ctx context.Context, arrival time.Time, try int) (in bo
 	}
 }
 
-// send is one attempt. The failpoint behind the insert stands for a lost answer.
+// send is one attempt. An insert that has begun is never killed, so when the context ends it is left behind with its
+// outcome unknown. The failpoint behind the insert stands for a lost answer.
 func (c *claim) send(ctx context.Context, prepared eventstore.Block) error {
 	if err := failpoint.Hit(ctx, "loader.insert"); err != nil {
 		return err
 	}
-	attempt, cancel := context.WithTimeout(ctx, insertTimeout)
-	defer cancel()
 	started := time.Now()
-	if err := c.loader.config.Store.InsertBlock(attempt, prepared); err != nil {
-		return err
+	answer := make(chan error, 1)
+	go func() { answer <- c.loader.config.Store.InsertBlock(ctx, prepared) }()
+	select {
+	case <-ctx.Done():
+		return fmt.Errorf("wait for the answer to block %s: %w", prepared.Token, ctx.Err())
+	case err := <-answer:
+		if err != nil {
+			return err
+		}
 	}
 	if err := failpoint.Hit(ctx, "loader.inserted"); err != nil {
 		return err

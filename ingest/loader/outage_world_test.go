@@ -1,0 +1,138 @@
+//go:build world
+
+package loader_test
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/millrace/millrace/internal/testworld"
+)
+
+// proxy stands between the loader and ClickHouse, and can cut the line.
+type proxy struct {
+	listener net.Listener
+	target   string
+
+	mu    sync.Mutex
+	isCut bool
+	open  map[net.Conn]bool
+	lines sync.WaitGroup
+}
+
+func startProxy(t *testing.T, target string) *proxy {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &proxy{listener: listener, target: target, open: map[net.Conn]bool{}}
+	p.lines.Go(p.accept)
+	t.Cleanup(func() {
+		_ = listener.Close()
+		p.cut()
+		p.lines.Wait()
+	})
+	return p
+}
+
+func (p *proxy) accept() {
+	for {
+		near, err := p.listener.Accept()
+		if err != nil {
+			return
+		}
+		far, err := net.Dial("tcp", p.target)
+		if err != nil || !p.hold(near, far) {
+			_ = near.Close()
+			if far != nil {
+				_ = far.Close()
+			}
+			continue
+		}
+		for _, line := range [][2]net.Conn{{near, far}, {far, near}} {
+			p.lines.Go(func() {
+				_, _ = io.Copy(line[0], line[1])
+				_ = line[0].Close()
+				_ = line[1].Close()
+			})
+		}
+	}
+}
+
+// hold takes note of both ends, unless the line is cut.
+func (p *proxy) hold(near, far net.Conn) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.isCut {
+		return false
+	}
+	p.open[near], p.open[far] = true, true
+	return true
+}
+
+// cut ends all connections, also amid an insert, and lets none through until mend.
+func (p *proxy) cut() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.isCut = true
+	for conn := range p.open {
+		_ = conn.Close()
+	}
+	clear(p.open)
+}
+
+func (p *proxy) mend() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.isCut = false
+}
+
+func TestClickHouseAwayGrowsLagAndLosesNothing(t *testing.T) {
+	w := newWorld(t)
+	address, err := url.Parse(w.clickhouse.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	line := startProxy(t, address.Host)
+	address.Host = line.listener.Addr().String()
+	config := w.config(t)
+	throughProxy := w.clickhouse
+	throughProxy.URL = address.String()
+	config.Store = w.open(t, throughProxy)
+	running := start(t, config)
+	w.send(t, 2000)
+	w.awaitRows(t, 30*time.Second)
+
+	line.cut()
+	w.send(t, 20_000)
+	lag := func() (sum int64) {
+		for _, p := range running.Status() {
+			sum += p.End - p.Next
+		}
+		return sum
+	}
+	testworld.Eventually(t, 30*time.Second, func() error {
+		if lag := lag(); lag < 20_000 {
+			return fmt.Errorf("the lag is %d", lag)
+		}
+		return nil
+	})
+	line.mend()
+	w.awaitRows(t, time.Minute)
+	// Three times in the midst of work, where an insert or its answer is cut off.
+	for range 3 {
+		w.send(t, 5000)
+		line.cut()
+		line.mend()
+	}
+	w.awaitRows(t, time.Minute)
+	running.stop()
+	w.checkEachOnce(t)
+	w.checkCommitted(t)
+}
