@@ -16,6 +16,8 @@ import (
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/workflow"
+
+	"github.com/millrace/millrace/internal/testworld/testtemporal"
 )
 
 const (
@@ -35,7 +37,7 @@ func scheduleOf(t *testing.T, c client.Client, options client.ScheduleOptions) c
 		t.Fatal(err)
 	}
 	// Its own workflow must not fire into a namespace of a test that has ended.
-	t.Cleanup(func() { _ = handle.Delete(cleanup(t)) })
+	t.Cleanup(func() { _ = handle.Delete(testtemporal.Cleanup(t)) })
 	return handle
 }
 

@@ -16,48 +16,20 @@ import (
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
-	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/millrace/millrace/internal/testworld"
+	"github.com/millrace/millrace/internal/testworld/testtemporal"
 )
 
 // queue is the task queue of these tests; each has a namespace of its own, so one name is enough.
 const queue = "assumptions"
 
-// quietLog keeps the SDK's debug lines out of the tests' output.
-type quietLog struct{}
-
-func (quietLog) Debug(string, ...any) {}
-func (quietLog) Info(string, ...any)  {}
-func (quietLog) Warn(string, ...any)  {}
-func (quietLog) Error(string, ...any) {}
-
 // temporalNamespace registers a namespace for one test and connects to it.
 func temporalNamespace(t *testing.T) client.Client {
 	t.Helper()
-	address, name := testworld.Env(t, "TEMPORAL_ADDRESS"), testworld.Name(t)
-	namespaces, err := client.NewNamespaceClient(client.Options{HostPort: address, Logger: quietLog{}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer namespaces.Close()
-	if err := namespaces.Register(t.Context(), &workflowservice.RegisterNamespaceRequest{
-		Namespace: name, WorkflowExecutionRetentionPeriod: durationpb.New(24 * time.Hour),
-	}); err != nil {
-		t.Fatal(err)
-	}
-	connected, err := client.Dial(client.Options{HostPort: address, Namespace: name, Logger: quietLog{}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(connected.Close)
-	// The server's hosts see a new namespace some moments after it was registered.
-	testworld.Eventually(t, 30*time.Second, func() error {
-		_, err := connected.WorkflowService().ListOpenWorkflowExecutions(t.Context(), &workflowservice.ListOpenWorkflowExecutionsRequest{Namespace: name})
-		return err
-	})
-	namespaceOf[connected] = name
-	return connected
+	made := testtemporal.New(t)
+	namespaceOf[made.Client] = made.Name
+	return made.Client
 }
 
 // namespaceOf has the namespace of each client, for calls below the SDK. The tests run one after the other.
@@ -164,11 +136,4 @@ func register(w worker.Worker, workflows, activities map[string]any) {
 	for name, function := range activities {
 		w.RegisterActivityWithOptions(function, activityNamed(name))
 	}
-}
-
-// cleanup is a context for after the test's own has ended.
-func cleanup(t *testing.T) context.Context {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 10*time.Second)
-	t.Cleanup(cancel)
-	return ctx
 }

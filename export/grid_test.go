@@ -15,7 +15,7 @@ func anyGrid(t *rapid.T) Grid {
 	}
 	zone := ""
 	if length >= Duration(day) {
-		zone = rapid.SampledFrom([]string{"", "Europe/Berlin", "America/New_York", "Asia/Kathmandu", "Pacific/Apia", "Asia/Beirut"}).Draw(t, "zone")
+		zone = rapid.SampledFrom([]string{"", "Europe/Berlin", "America/New_York", "Asia/Kathmandu", "Pacific/Apia", "Asia/Beirut", "America/Santiago", "America/Havana", "Australia/Lord_Howe"}).Draw(t, "zone")
 	}
 	offset := Duration(time.Duration(rapid.Int64Range(0, int64(time.Duration(length)/time.Second)-1).Draw(t, "offset")) * time.Second)
 	grid, err := NewGrid(length, offset, zone)
@@ -100,6 +100,37 @@ func TestADayInAZoneHasTheHoursOfThatDay(t *testing.T) {
 			t.Errorf("the day of %s starts at %s and has %v hours, wanted %s and %v", c.at, got, interval.Length().Hours(), c.start, c.hours)
 		}
 	}
+}
+
+func TestADayWithoutMidnightBeginsWithItsFirstMoment(t *testing.T) {
+	for _, c := range []struct{ zone, offset, noon, start string }{
+		{"Asia/Beirut", "0s", "2026-03-29T12:00:00Z", "2026-03-28T22:00:00Z"},      // east of Greenwich
+		{"America/Santiago", "0s", "2026-09-06T16:00:00Z", "2026-09-06T04:00:00Z"}, // west of it
+		{"America/Santiago", "30m", "2026-09-06T16:00:00Z", "2026-09-06T04:00:00Z"},
+		{"America/Santiago", "1h", "2026-09-06T16:00:00Z", "2026-09-06T04:00:00Z"},
+	} {
+		every, offset := mustParse(t, "1d"), mustParse(t, c.offset)
+		grid, err := NewGrid(every, offset, c.zone)
+		if err != nil {
+			t.Fatal(err)
+		}
+		noon, err := time.Parse(time.RFC3339, c.noon)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := grid.Containing(noon).Start.Format(time.RFC3339); got != c.start {
+			t.Errorf("%s: the interval of %s starts at %s, wanted %s", grid, c.noon, got, c.start)
+		}
+	}
+}
+
+func mustParse(t *testing.T, text string) Duration {
+	t.Helper()
+	length, err := ParseDuration(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return length
 }
 
 func TestARunTakesTheIntervalThatWasDueAndNeverAsksTheClock(t *testing.T) {

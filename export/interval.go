@@ -54,7 +54,7 @@ type Grid struct {
 // Monday in the zone. zone is an IANA name, "" means UTC, and only days and weeks may have another.
 //
 // A length must be a whole number of minutes that divides a day, or one day, or one week. Where a zone's clock is
-// turned, a day has 23 or 25 hours, and a boundary that the turned clock leaves out moves with time.Date's rule.
+// turned, a day has 23 or 25 hours, and a boundary that the turned clock leaves out is the first moment after the gap.
 func NewGrid(every, offset Duration, zone string) (Grid, error) {
 	length, shift := time.Duration(every), time.Duration(offset)
 	switch {
@@ -113,7 +113,24 @@ func (g Grid) dayBoundary(local time.Time, days int) time.Time {
 	if g.every == week {
 		days -= (int(local.Weekday()) + 6) % 7
 	}
-	return time.Date(local.Year(), local.Month(), local.Day()+days, 0, 0, int(g.offset/time.Second), 0, g.location).UTC()
+	at := time.Date(local.Year(), local.Month(), local.Day()+days, 0, 0, int(g.offset/time.Second), 0, g.location)
+	return g.afterGap(at).UTC()
+}
+
+// afterGap moves a boundary whose local time the turned clock leaves out to the first moment after the gap. time.Date
+// gives such a time an hour before the gap or after it, and does not promise which.
+func (g Grid) afterGap(at time.Time) time.Time {
+	wanted := g.offset % day
+	hour, minute, second := at.Clock()
+	clock := time.Duration(hour)*time.Hour + time.Duration(minute)*time.Minute + time.Duration(second)*time.Second
+	gap := (clock-wanted+day+day/2)%day - day/2
+	switch began, ends := at.ZoneBounds(); {
+	case gap < 0:
+		return ends
+	case gap > 0:
+		return began
+	}
+	return at
 }
 
 // step is the boundary that many lengths after the boundary from, which it must be.

@@ -1,7 +1,10 @@
 package starter
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	commonpb "go.temporal.io/api/common/v1"
@@ -70,17 +73,73 @@ func spec(definition export.Definition) (client.ScheduleSpec, error) {
 	}, nil
 }
 
-// calendar is the spec of days and weeks in a time zone, where a day is not always 24 hours.
+// calendar is the spec of days and weeks in a time zone, where a day is not always 24 hours. Temporal leaves out a local
+// time that a turned clock leaves out, and with it the day: these boundaries get entries of their own.
 func calendar(grid export.Grid) client.ScheduleSpec {
-	at := time.Time{}.Add(grid.Offset() % (24 * time.Hour))
-	one := func(n int) []client.ScheduleRange { return []client.ScheduleRange{{Start: n}} }
-	times := client.ScheduleCalendarSpec{Hour: one(at.Hour()), Minute: one(at.Minute()), Second: one(at.Second())}
+	at := clockOf(time.Time{}.Add(grid.Offset() % (24 * time.Hour)))
+	times := at.spec()
 	if grid.Every() == 7*24*time.Hour {
 		monday := 1
-		times.DayOfWeek = one((monday + int(grid.Offset()/(24*time.Hour))) % 7)
+		times.DayOfWeek = only((monday + int(grid.Offset()/(24*time.Hour))) % 7)
 	}
-	return client.ScheduleSpec{Calendars: []client.ScheduleCalendarSpec{times}, TimeZoneName: grid.Location().String()}
+	calendars := append([]client.ScheduleCalendarSpec{times}, movedBoundaries(grid, at)...)
+	return client.ScheduleSpec{Calendars: calendars, TimeZoneName: grid.Location().String()}
 }
+
+// The years through which a zone's clock changes are looked up, so that the spec of a definition does not depend on the
+// day it is made on. Later years follow the same rule in every zone there is.
+const firstYearOfTurns, lastYearOfTurns = 2020, 2060
+
+// movedBoundaries has an entry for each month and time of day to which a turned clock moves boundaries of the grid. It
+// covers the weekdays and the days of the month that this happens on; a start on another such day finds its interval
+// published already, and ends.
+func movedBoundaries(grid export.Grid, usual clock) []client.ScheduleCalendarSpec {
+	type turn struct {
+		month time.Month
+		at    clock
+	}
+	days := map[turn][]time.Time{}
+	last := time.Date(lastYearOfTurns, time.December, 31, 0, 0, 0, 0, time.UTC)
+	for boundary := time.Date(firstYearOfTurns, time.January, 1, 0, 0, 0, 0, time.UTC); boundary.Before(last); {
+		boundary = grid.Containing(boundary).End
+		local := boundary.In(grid.Location())
+		if at := clockOf(local); at != usual {
+			days[turn{local.Month(), at}] = append(days[turn{local.Month(), at}], local)
+		}
+	}
+	turns := slices.SortedFunc(maps.Keys(days), func(a, b turn) int {
+		return cmp.Or(cmp.Compare(a.month, b.month), cmp.Compare(a.at.hour, b.at.hour), cmp.Compare(a.at.minute, b.at.minute), cmp.Compare(a.at.second, b.at.second))
+	})
+	var specs []client.ScheduleCalendarSpec
+	for _, turn := range turns {
+		spec := turn.at.spec()
+		spec.Month = only(int(turn.month))
+		first, last := 31, 1
+		var weekdays []int
+		for _, day := range days[turn] {
+			first, last = min(first, day.Day()), max(last, day.Day())
+			weekdays = append(weekdays, int(day.Weekday()))
+		}
+		spec.DayOfMonth = []client.ScheduleRange{{Start: first, End: last}}
+		slices.Sort(weekdays)
+		for _, weekday := range slices.Compact(weekdays) {
+			spec.DayOfWeek = append(spec.DayOfWeek, client.ScheduleRange{Start: weekday})
+		}
+		specs = append(specs, spec)
+	}
+	return specs
+}
+
+// clock is a time of day.
+type clock struct{ hour, minute, second int }
+
+func clockOf(at time.Time) clock { return clock{at.Hour(), at.Minute(), at.Second()} }
+
+func (c clock) spec() client.ScheduleCalendarSpec {
+	return client.ScheduleCalendarSpec{Hour: only(c.hour), Minute: only(c.minute), Second: only(c.second)}
+}
+
+func only(n int) []client.ScheduleRange { return []client.ScheduleRange{{Start: n}} }
 
 // input reads the input of the workflows that a schedule starts, as it came back from the server.
 func (s *Starter) input(schedule client.Schedule) (export.Input, error) {
