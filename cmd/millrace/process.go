@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/millrace/millrace/activities"
 	"github.com/millrace/millrace/export"
+	"github.com/millrace/millrace/ingest/broker"
 	"github.com/millrace/millrace/ingest/capture"
 	"github.com/millrace/millrace/ingest/loader"
 	"github.com/millrace/millrace/internal/config"
@@ -150,10 +150,7 @@ func (proc *process) capture() part {
 			return export.Errorf(export.KindConfig, "the configuration has no teams, so nobody could send events: add one, such as teams: [{id: 1, name: shop, token: mr_shop}]")
 		}
 		return capture.Run(ctx, capture.Config{
-			Listen: proc.env.Listen,
-			OnListen: func(address net.Addr) {
-				proc.log.Info("capture takes events", "url", "http://"+address.String(), "teams", len(teams))
-			},
+			Listen:     proc.env.Listen,
 			Teams:      teams,
 			Broker:     brokerConfig(proc.env),
 			Registerer: proc.registry,
@@ -170,10 +167,19 @@ func (proc *process) loader() part {
 		}
 		defer store.Close()
 		return loader.Run(ctx, loader.Config{
-			Store: store, Kafka: brokerConfig(proc.env),
+			Store: store, Kafka: brokerConfig(proc.env), Group: loaderGroup(proc.env),
 			Log: proc.log.With("part", "loader"), Registerer: proc.registry,
 		})
 	}}
+}
+
+// loaderGroup keeps the loaders of another topic out of the group of the default one: they would disturb each other
+// whenever one comes or goes.
+func loaderGroup(env config.Environment) string {
+	if env.KafkaTopic == "" || env.KafkaTopic == broker.DefaultTopic {
+		return loader.DefaultGroup
+	}
+	return env.KafkaTopic + ".loader"
 }
 
 func (proc *process) worker() part {

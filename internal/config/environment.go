@@ -34,7 +34,8 @@ type Environment struct {
 	ClickHouseHTTPURL string
 	// KafkaBrokers are host:port of some brokers; the variable separates them by commas. No default.
 	KafkaBrokers []string
-	// KafkaTopic carries the events; empty, the default, is broker.DefaultTopic. Two Millraces on one cluster need two.
+	// KafkaTopic carries the events; empty, the default, is broker.DefaultTopic. Two Millraces on one cluster need two,
+	// and then also have two groups of loaders.
 	KafkaTopic string
 	// TemporalUIURL is where people look at workflows, without a slash at its end. Only links are made of it; without it
 	// none are printed.

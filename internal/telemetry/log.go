@@ -10,14 +10,17 @@ import (
 )
 
 // NewLogger logs to w from level on: as text for eyes when w is a terminal, and otherwise as JSON, an object a line,
-// with times in UTC.
+// with times in UTC and durations as "1.5s".
 func NewLogger(w io.Writer, level slog.Level) *slog.Logger {
 	options := &slog.HandlerOptions{Level: level}
 	if IsTerminal(w) {
 		return slog.New(slog.NewTextHandler(w, options))
 	}
 	options.ReplaceAttr = func(groups []string, attribute slog.Attr) slog.Attr {
-		if len(groups) == 0 && attribute.Key == slog.TimeKey {
+		switch {
+		case attribute.Value.Kind() == slog.KindDuration:
+			attribute.Value = slog.StringValue(attribute.Value.Duration().String())
+		case len(groups) == 0 && attribute.Key == slog.TimeKey:
 			attribute.Value = slog.TimeValue(attribute.Value.Time().UTC())
 		}
 		return attribute

@@ -20,16 +20,17 @@ func TestLogIsJSONWhereNobodyLooks(t *testing.T) {
 	var out bytes.Buffer
 	log := telemetry.NewLogger(&out, slog.LevelInfo)
 	log.Debug("unseen")
-	log.Info("seen", "export", "shop-events")
+	log.Info("seen", "export", "shop-events", "took", 1500*time.Millisecond)
 	var line struct {
 		Time   time.Time
 		Msg    string
 		Export string
+		Took   string
 	}
 	if err := json.Unmarshal(out.Bytes(), &line); err != nil {
 		t.Fatalf("%v: %s", err, out.String())
 	}
-	if line.Msg != "seen" || line.Export != "shop-events" || line.Time.Location() != time.UTC {
+	if line.Msg != "seen" || line.Export != "shop-events" || line.Took != "1.5s" || line.Time.Location() != time.UTC {
 		t.Errorf("got %s", out.String())
 	}
 }

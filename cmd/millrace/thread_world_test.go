@@ -1,0 +1,136 @@
+//go:build world
+
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/millrace/millrace/export"
+	"github.com/millrace/millrace/internal/testworld"
+	"github.com/millrace/millrace/starter"
+)
+
+// The main job by its commands: an event over HTTP becomes a row, and the row a file, once.
+func TestAnEventBecomesAFile(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	up := w.start("up")
+	address := up.logged("capture takes events")["address"].(string)
+	up.logged("worker is ready")
+	up.logged("kafka takes events")
+
+	began := time.Now().Truncate(time.Minute)
+	sent := map[string]bool{}
+	for i := range 5 {
+		id := uuid.NewString()
+		if err := send(t.Context(), address, fmt.Sprint("person", i), id); err != nil {
+			t.Fatal(err)
+		}
+		sent[id] = true
+	}
+	testworld.Eventually(t, patience, func() error {
+		counts, err := w.loaded()
+		for id := range sent {
+			if err == nil && counts[id] != 1 {
+				err = fmt.Errorf("event %s is there %d times", id, counts[id])
+			}
+		}
+		return err
+	})
+	end := time.Now().Truncate(time.Minute).Add(time.Minute)
+
+	var checkedLake checked
+	w.doJSON(&checkedLake, exitDone, "check", "lake")
+	if !checkedLake.OK || checkedLake.Kind != "s3" || len(checkedLake.Steps) < 3 {
+		t.Errorf("check of a good connection: %+v", checkedLake)
+	}
+
+	var changes []starter.Change
+	w.doJSON(&changes, exitDone, "apply", "--dry-run")
+	if len(changes) != 1 || changes[0].Action != starter.ActionCreate {
+		t.Fatalf("dry run: %+v", changes)
+	}
+	w.doJSON(&changes, exitDone, "apply", "--yes")
+	w.doJSON(&changes, exitDone, "apply", "--yes")
+	if changes[0].Action != starter.ActionNone {
+		t.Errorf("applied twice, the second time it is %s: %+v", changes[0].Action, changes[0].Fields)
+	}
+
+	testworld.Eventually(t, 2*time.Minute, func() error {
+		if now := time.Now(); now.Before(end) {
+			return fmt.Errorf("%s is not over at %s", end, now)
+		}
+		return nil
+	})
+	run := []string{"run", "shop-events", "--start", clock(began), "--end", clock(end)}
+	var first, second []runResult
+	w.doJSON(&first, exitDone, run...)
+	var rows uint64
+	for _, result := range first {
+		rows += result.Outcome.Rows
+	}
+	if rows != uint64(len(sent)) {
+		t.Errorf("exported %d rows, want %d: %+v", rows, len(sent), first)
+	}
+	done := w.objects()
+	w.doJSON(&second, exitDone, run...)
+	for _, result := range second {
+		if result.Outcome.Status != export.StatusAlreadyDone {
+			t.Errorf("%s again is %s, want already_done", result.Run, result.Outcome.Status)
+		}
+	}
+	for _, result := range second {
+		manifest := result.Run.Interval.Key() + "/r0001/manifest.json"
+		if count := len(slices.DeleteFunc(w.objects(), func(key string) bool { return !strings.HasSuffix(key, manifest) })); count != 1 {
+			t.Errorf("%d manifests %s, want 1", count, manifest)
+		}
+	}
+	// The schedule goes on meanwhile, so only objects of these intervals are compared.
+	for _, key := range w.objects() {
+		for _, result := range second {
+			if strings.Contains(key, result.Run.Interval.Key()) && !slices.Contains(done, key) {
+				t.Errorf("the second call wrote %s", key)
+			}
+		}
+	}
+
+	var status statusAnswer
+	w.doJSON(&status, exitDone, "status", "shop-events")
+	if status.Watermark == nil || status.Watermark.At == nil || len(status.Exports[0].Last) == 0 || len(status.Exports[0].Warnings) > 0 {
+		t.Errorf("status: %+v", status)
+	}
+	table, _ := w.do(exitDone, "status")
+	if !strings.Contains(table, "shop-events  1m     1     s3:lake") {
+		t.Errorf("status prints\n%s", table)
+	}
+
+	_, message := w.do(exitUsage, "run", "nope", "--start", clock(began), "--end", clock(end))
+	if want := "millrace: no export is named \"nope\": the exports are shop-events; create it with `millrace apply -f millrace.yaml`\n"; message != want {
+		t.Errorf("got  %swant %s", message, want)
+	}
+	up.interrupt()
+	if code := up.wait(); code != exitDone {
+		t.Errorf("up drained with exit code %d", code)
+	}
+}
+
+func TestCheckOfAMissingBucket(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.environment = append(w.environment, "MILLRACE_S3_BUCKET="+w.bucket+"-not")
+	var report checked
+	w.doJSON(&report, exitNegative, "check", "lake", "--local")
+	if report.OK {
+		t.Errorf("a bucket that is not there is fine: %+v", report)
+	}
+	out, message := w.do(exitNegative, "check", "lake", "--local")
+	if !strings.Contains(out, "FAILED") || message != "millrace: connection \"lake\" does not work yet\n" {
+		t.Errorf("prints\n%s%s", out, message)
+	}
+}
