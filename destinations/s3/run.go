@@ -116,6 +116,7 @@ func (d *Destination) readManifest(run export.Run, content []byte) (export.Manif
 	if runName(manifest.Run) != runName(run) {
 		return export.Manifest{}, d.notOurs(key, "is the manifest of another run (%s)", manifest.Run)
 	}
+	manifest.Location = "s3://" + d.place.bucket + "/" + key
 	return manifest, nil
 }
 
