@@ -1,0 +1,298 @@
+//go:build bench
+
+// Package benchmark measures Millrace against its rivals, both in one run. `make bench` runs it and keeps what it
+// prints below docs/benchmarks. It asserts no times; it fails only when what was written is wrong.
+package benchmark
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/ClickHouse/clickhouse-go/v2"
+	"github.com/google/uuid"
+	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/sdk/client"
+
+	"github.com/millrace/millrace/event"
+	"github.com/millrace/millrace/eventstore"
+	"github.com/millrace/millrace/eventstore/eventstoretest"
+	"github.com/millrace/millrace/export"
+	"github.com/millrace/millrace/internal/testworld"
+	"github.com/millrace/millrace/starter"
+)
+
+// pairs is how often the two are measured in turn.
+const pairs = 5
+
+// TestExportToParquetAgainstInsertIntoS3 writes the same rows to the same store twice: by a run of Millrace, and by
+// ClickHouse's own INSERT INTO FUNCTION s3(…) with the same settings of the format.
+func TestExportToParquetAgainstInsertIntoS3(t *testing.T) {
+	rows := number(t, "MILLRACE_BENCH_ROWS", 2_000_000)
+	past := newPast(t, rows)
+	worker := startWorker(t, past)
+	temporal, err := client.Dial(client.Options{HostPort: testworld.Env(t, "TEMPORAL_ADDRESS"), Namespace: testworld.Env(t, "TEMPORAL_NAMESPACE")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer temporal.Close()
+	starts := &starter.Starter{Temporal: temporal}
+
+	fmt.Printf("machine: %d CPUs, %s/%s, %s; ClickHouse %s\n", runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version(), past.version)
+	fmt.Printf("rows: %d, %s of properties on average; Parquet, zstd; %d pairs in turn\n\n", rows, "190 B", pairs)
+	for _, layout := range []struct {
+		name      string
+		chunkRows uint64
+	}{
+		{"one chunk, one file", uint64(rows)},
+		{"four chunks, four files, in parallel", uint64(rows) / 4},
+	} {
+		fmt.Printf("%s\n%6s %12s %12s %12s %14s %14s\n", layout.name, "pair", "run", "its chunks", "INSERT", "run÷INSERT", "chunks÷INSERT")
+		var whole, writing []float64
+		for pair := range pairs + 1 {
+			name := testworld.Name(t)
+			run, chunks := past.export(t, starts, name, layout.chunkRows)
+			insert := past.insert(t, name)
+			if pair == 0 {
+				continue // the first warms both up
+			}
+			whole, writing = append(whole, run.Seconds()/insert.Seconds()), append(writing, chunks.Seconds()/insert.Seconds())
+			fmt.Printf("%6d %11.2fs %11.2fs %11.2fs %14.2f %14.2f\n", pair, run.Seconds(), chunks.Seconds(), insert.Seconds(), whole[pair-1], writing[pair-1])
+		}
+		fmt.Printf("%6s %51.2f %14.2f\n", "median", median(whole), median(writing))
+		fmt.Printf("%6s %44.2f-%.2f %9.2f-%.2f\n\n", "range", slices.Min(whole), slices.Max(whole), slices.Min(writing), slices.Max(writing))
+	}
+	fmt.Printf("peak memory of the worker (VmHWM): %d MiB, after %d runs\n", peak(t, worker), 2*(pairs+1))
+}
+
+// past is a table with one full hour of yesterday.
+type past struct {
+	store    *eventstore.Store
+	config   eventstore.Config
+	interval export.Interval
+	rows     int
+	version  string
+	conn     clickhouse.Conn
+}
+
+func newPast(t *testing.T, rows int) *past {
+	t.Helper()
+	config := eventstoretest.Config(t)
+	store, err := eventstore.Open(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = store.Close() })
+	if _, err := store.Setup(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	start := time.Now().UTC().Truncate(24 * time.Hour).Add(-14 * time.Hour)
+	p := &past{store: store, config: config, rows: rows, interval: export.Interval{Start: start, End: start.Add(time.Hour)}}
+	const source, block = "bench/topic/0", 100_000
+	random := testworld.Rand(t)
+	for first := 0; first < rows; first += block {
+		size := min(block, rows-first)
+		arrival := start.Add(time.Hour * time.Duration(first) / time.Duration(rows))
+		eventstoretest.LoadPast(t, store, somethingLikeEvents(random, source, arrival, first, size))
+	}
+	if err := store.PublishWatermarks(t.Context(), []eventstore.Mark{{Source: source, Topic: "topic", Partition: 0, Partitions: 1, At: p.interval.End, Offset: uint64(rows), Owner: "bench"}}); err != nil {
+		t.Fatal(err)
+	}
+	options, err := clickhouse.ParseDSN(config.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	options.ReadTimeout = 10 * time.Minute
+	if p.conn, err = clickhouse.Open(options); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = p.conn.Close() })
+	if err := p.conn.QueryRow(t.Context(), "SELECT version()").Scan(&p.version); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// somethingLikeEvents is a block of page views of one team: names and paths repeat, ids do not.
+func somethingLikeEvents(random *rand.Rand, source string, arrival time.Time, first, size int) eventstore.Block {
+	block := eventstore.Block{Source: source, Arrival: arrival, Token: fmt.Sprintf("bench-%d", first)}
+	for i := range size {
+		var id uuid.UUID
+		for at := 0; at < len(id); at += 8 {
+			for shift, word := 0, random.Uint64(); shift < 8; shift++ {
+				id[at+shift] = byte(word >> (8 * shift))
+			}
+		}
+		block.Offsets = append(block.Offsets, uint64(first+i))
+		block.Rows = append(block.Rows, event.Row{
+			TeamID: 1, UUID: id, Event: []string{"$pageview", "$pageleave", "signup", "purchase"}[random.IntN(4)],
+			DistinctID: fmt.Sprintf("user-%06d", random.IntN(200_000)), Timestamp: arrival.Add(-time.Duration(random.IntN(5_000_000)) * time.Microsecond), ReceivedAt: arrival.Add(-time.Second),
+			Properties: fmt.Sprintf(`{"$current_url":"https://shop.example/products/%d?ref=%d","$browser":"Firefox","$os":"Linux","$screen_width":%d,"price":%d.%02d,"$session_id":"%016x","plan":"free","$lib":"web","$lib_version":"1.2.3"}`,
+				random.IntN(5000), random.IntN(50), 1000+random.IntN(1000), random.IntN(1000), random.IntN(100), random.Uint64()),
+		})
+	}
+	return block
+}
+
+// startWorker runs the real binary, as people run it.
+func startWorker(t *testing.T, p *past) *exec.Cmd {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "millrace.yaml")
+	config := fmt.Sprintf(`
+teams: [{id: 1, name: shop, token: mr_shop}]
+connections:
+  - name: lake
+    s3: {bucket: %s, endpoint: %s, region: us-east-1, access_key_id: env:AWS_ACCESS_KEY_ID, secret_access_key: env:AWS_SECRET_ACCESS_KEY}
+`, testworld.Env(t, "MILLRACE_S3_BUCKET"), testworld.Env(t, "MILLRACE_S3_ENDPOINT"))
+	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	binary := testworld.Env(t, "MILLRACE_BINARY")
+	environment := append(os.Environ(), "MILLRACE_CLICKHOUSE_URL="+p.config.URL)
+	setup := exec.Command(binary, "setup", "--config", file)
+	setup.Env = environment
+	if output, err := setup.CombinedOutput(); err != nil {
+		t.Fatalf("millrace setup: %v\n%s", err, output)
+	}
+	worker := exec.Command(binary, "worker", "--config", file)
+	worker.Env = environment
+	worker.Stderr = os.Stderr
+	if err := worker.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = worker.Process.Signal(syscall.SIGTERM)
+		_ = worker.Wait()
+	})
+	return worker
+}
+
+// export has the worker run one export of the hour, and answers how long the run took, and its chunks alone.
+func (p *past) export(t *testing.T, starts *starter.Starter, name string, chunkRows uint64) (run, chunks time.Duration) {
+	t.Helper()
+	definition := export.Definition{
+		Name: name, Team: export.Team{ID: 1}, Connection: "lake", Every: export.Duration(time.Hour), ChunkRows: chunkRows,
+		Destination: "s3", Settings: json.RawMessage(`{"prefix":"bench","format":"parquet","compression":"zstd"}`),
+	}.WithDefaults()
+	started, err := starts.Start(t.Context(), definition, p.interval)
+	if err != nil {
+		t.Fatal(err)
+	}
+	outcome, err := starts.Follow(t.Context(), started, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if outcome.Rows != uint64(p.rows) {
+		t.Fatalf("the run wrote %d rows of %d", outcome.Rows, p.rows)
+	}
+	return p.times(t, starts.Temporal, started)
+}
+
+// times reads out of a run's history how long it took, and from its first chunk's start to its last chunk's end.
+func (p *past) times(t *testing.T, temporal client.Client, started starter.Started) (run, chunks time.Duration) {
+	t.Helper()
+	history := temporal.GetWorkflowHistory(t.Context(), started.WorkflowID, started.RunID, false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+	isChunk := map[int64]bool{}
+	var begin, end, firstChunk, lastChunk time.Time
+	for history.HasNext() {
+		happened, err := history.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		at := happened.EventTime.AsTime()
+		if begin.IsZero() {
+			begin = at
+		}
+		end = at
+		if scheduled := happened.GetActivityTaskScheduledEventAttributes(); scheduled.GetActivityType().GetName() == "WriteChunk" {
+			isChunk[happened.EventId] = true
+			if firstChunk.IsZero() {
+				firstChunk = at
+			}
+		}
+		if done := happened.GetActivityTaskCompletedEventAttributes(); isChunk[done.GetScheduledEventId()] {
+			lastChunk = at
+		}
+	}
+	return end.Sub(begin), lastChunk.Sub(firstChunk)
+}
+
+// insert has ClickHouse write the same rows by itself, into one object.
+func (p *past) insert(t *testing.T, name string) time.Duration {
+	t.Helper()
+	settings := []string{"s3_truncate_on_insert = 1"}
+	for setting, value := range eventstore.EncodingSettings(export.Encoding{Format: export.FormatParquet, Compression: export.CompressionZstd}) {
+		settings = append(settings, fmt.Sprintf("%s = '%s'", setting, value))
+	}
+	slices.Sort(settings)
+	place := fmt.Sprintf("s3('%s/%s/bench-insert/%s.parquet', '%s', '%s', 'Parquet', '%s')",
+		testworld.Env(t, "MILLRACE_S3_ENDPOINT"), testworld.Env(t, "MILLRACE_S3_BUCKET"), name,
+		testworld.Env(t, "AWS_ACCESS_KEY_ID"), testworld.Env(t, "AWS_SECRET_ACCESS_KEY"), strings.ReplaceAll(eventstore.EventsStructure(), "'", `\'`))
+	from, to := p.interval.Start.UnixMicro(), p.interval.End.UnixMicro()
+	statement := fmt.Sprintf(`INSERT INTO FUNCTION %s SELECT %s FROM events
+		WHERE toStartOfHour(inserted_at) = toDateTime(%d) AND team_id = 1 AND inserted_at >= fromUnixTimestamp64Micro(%d) AND inserted_at < fromUnixTimestamp64Micro(%d)
+		SETTINGS %s`, place, eventstore.SelectEvents(), p.interval.Start.Unix(), from, to, strings.Join(settings, ", "))
+	began := time.Now()
+	if err := p.conn.Exec(context.WithoutCancel(t.Context()), statement); err != nil {
+		t.Fatal(err)
+	}
+	took := time.Since(began)
+	var rows uint64
+	if err := p.conn.QueryRow(t.Context(), "SELECT count() FROM "+place).Scan(&rows); err != nil {
+		t.Fatal(err)
+	}
+	if rows != uint64(p.rows) {
+		t.Fatalf("INSERT INTO FUNCTION s3 wrote %d rows of %d", rows, p.rows)
+	}
+	return took
+}
+
+// peak is the most memory that a process ever had, in MiB, by Linux's account.
+func peak(t *testing.T, command *exec.Cmd) int {
+	t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", command.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(status)) {
+		if fields := strings.Fields(line); len(fields) == 3 && fields[0] == "VmHWM:" {
+			kibibytes, err := strconv.Atoi(fields[1])
+			if err != nil {
+				t.Fatal(err)
+			}
+			return kibibytes / 1024
+		}
+	}
+	t.Fatal("no VmHWM in the worker's status")
+	return 0
+}
+
+func number(t *testing.T, variable string, otherwise int) int {
+	t.Helper()
+	text := os.Getenv(variable)
+	if text == "" {
+		return otherwise
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1000 {
+		t.Fatalf("%s: %q is not a number of at least 1000", variable, text)
+	}
+	return n
+}
+
+func median(values []float64) float64 {
+	sorted := slices.Clone(values)
+	slices.Sort(sorted)
+	return sorted[len(sorted)/2]
+}
