@@ -87,7 +87,7 @@ func nativeOptions(address string) (*clickhouse.Options, error) {
 	case address == "":
 		return nil, export.Errorf(export.KindConfig, "ClickHouse URL is missing: %s", form)
 	case err != nil || parsed.Host == "" || parsed.Scheme != "clickhouse":
-		return nil, export.Errorf(export.KindConfig, "ClickHouse URL is not of the form clickhouse://user:password@host:9000/database: %s", form)
+		return nil, export.Errorf(export.KindConfig, "ClickHouse URL is not well formed: %s", form)
 	case len(parsed.Path) < 2:
 		return nil, export.Errorf(export.KindConfig, "ClickHouse URL for %s names no database: %s", parsed.Host, form)
 	}

@@ -83,9 +83,9 @@ func TestExceptionBeforeTheFirstByteHasItsKind(t *testing.T) {
 		code int32
 		kind export.Kind
 	}{
-		"SELECT * FROM nowhere":                          {60, export.KindSourceUnavailable},
-		"SELECT throwIf(1)":                              {395, export.KindSourceUnavailable},
-		"SELEKT 1":                                       {62, export.KindInternal},
+		"SELECT * FROM nowhere": {60, export.KindSourceUnavailable},
+		"SELECT throwIf(1)":     {395, export.KindSourceUnavailable},
+		"SELEKT 1":              {62, export.KindInternal},
 		"SELECT * FROM numbers(10) SETTINGS nonsuch = 1": {115, export.KindInternal},
 	} {
 		_, err := store.OpenQuery(t.Context(), sql, plainJSON, "")

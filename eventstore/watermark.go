@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 )
@@ -119,7 +120,8 @@ func overRoster(marks []Mark) Watermark {
 		byTopic[mark.Topic][mark.Partition] = mark
 		partitions[mark.Topic] = max(partitions[mark.Topic], mark.Partitions)
 	}
-	for topic, count := range partitions {
+	for _, topic := range slices.Sorted(maps.Keys(partitions)) {
+		count := partitions[topic]
 		for partition := range count {
 			mark, there := byTopic[topic][partition]
 			switch {
