@@ -24,8 +24,8 @@ import (
 const (
 	// sendAttempts is how often the client itself sends a request that may be sent again.
 	sendAttempts = 3
-	// longestPause is the client's longest pause between two of them.
-	longestPause = 2 * time.Second
+	// longestPause is the longest pause between two of them: a blip is over by then, and an outage is the workflow's.
+	longestPause = 300 * time.Millisecond
 	// requestTimeout is for a request and its repeats, but for those that carry or join a chunk's bytes.
 	requestTimeout = time.Minute
 	// transferTimeout is for a part of 8 MiB and its repeats, which is 28 KB/s, and for a completion, which AWS says

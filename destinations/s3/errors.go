@@ -217,7 +217,7 @@ func judgeNetwork(err error) verdict {
 	switch {
 	case errors.As(err, &certificate):
 		return verdict{export.KindConfig, "the endpoint's TLS certificate is not trusted: add its authority to the worker's system, or correct endpoint in the connection"}
-	case errors.As(err, &record):
+	case errors.Is(err, http.ErrSchemeMismatch), errors.As(err, &record):
 		return verdict{export.KindConfig, "the endpoint does not speak TLS: write http:// instead of https:// in the connection"}
 	case errors.As(err, &dns) && dns.IsNotFound:
 		return unavailable(fmt.Sprintf("the host %q is not known: %s", dns.Name, start))

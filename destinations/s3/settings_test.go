@@ -1,0 +1,102 @@
+package s3
+
+import (
+	"encoding/json"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/millrace/millrace/export"
+)
+
+func TestSettingsGetTheirDefaults(t *testing.T) {
+	for _, test := range []struct{ block, want string }{
+		{``, `{"prefix":"","format":"parquet","compression":"zstd"}`},
+		{`{}`, `{"prefix":"","format":"parquet","compression":"zstd"}`},
+		{`null`, `{"prefix":"","format":"parquet","compression":"zstd"}`},
+		{`{"prefix": "/events/eu/"}`, `{"prefix":"events/eu","format":"parquet","compression":"zstd"}`},
+		{`{"prefix": "events", "format": "jsoneachrow", "compression": "gzip"}`, `{"prefix":"events","format":"jsoneachrow","compression":"gzip"}`},
+	} {
+		got, err := normalizeSettings(json.RawMessage(test.block))
+		if err != nil || string(got) != test.want {
+			t.Errorf("%s: got %s (%v), want %s", test.block, got, err, test.want)
+		}
+	}
+}
+
+func TestSettingsThatAreWrongAreNamed(t *testing.T) {
+	for _, test := range []struct{ block, want string }{
+		{`{"prefx": "events"}`, `unknown field "prefx": the fields are prefix, format, compression`},
+		{`{"Prefix": "events"}`, `unknown field "Prefix": the fields are prefix, format, compression`},
+		{`[]`, `the block is not a JSON object: its fields are prefix, format, compression`},
+		{`{"prefix": 7}`, `prefix: is a number, and must be a string`},
+		{`{"format": "csv"}`, `format: "csv" is unknown: use parquet or jsoneachrow`},
+		{`{"format": "jsoneachrow", "compression": "lz4"}`, `compression: "lz4" is unknown for jsoneachrow: use none, gzip or zstd`},
+		{`{"prefix": "a//b"}`, `prefix: "a//b" has "" between slashes: use plain names, separated by single slashes`},
+		{`{"prefix": "a/../b"}`, `prefix: "a/../b" has ".." between slashes: use plain names, separated by single slashes`},
+		{`{"prefix": "a/_millrace"}`, `prefix: "a/_millrace" has "_millrace" in it, where plans and manifests are kept: use another name`},
+		{`{"prefix": "a\\b"}`, `prefix: "a\\b" has a backslash, a control character or broken UTF-8: use plain names, separated by /`},
+	} {
+		_, err := normalizeSettings(json.RawMessage(test.block))
+		wantConfigError(t, test.block, err, test.want)
+	}
+}
+
+func wantConfigError(t *testing.T, block string, err error, want string) {
+	t.Helper()
+	if err == nil || err.Error() != want || export.KindOf(err) != export.KindConfig {
+		t.Errorf("%s:\ngot  %v (%s)\nwant %s", block, err, export.KindOf(err), want)
+	}
+}
+
+// Equal definitions must have equal hashes, so a normal form is its own normal form.
+func TestNormalFormsAreStable(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		block, err := json.Marshal(map[string]string{"prefix": rapid.StringMatching(`/?[a-z0-9=_. -]{1,8}(/[a-z0-9]{1,8}){0,3}/?`).Draw(t, "prefix")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		once, err := normalizeSettings(block)
+		if err != nil {
+			return
+		}
+		if twice, err := normalizeSettings(once); err != nil || string(twice) != string(once) {
+			t.Fatalf("%s becomes %s, and then %s (%v)", block, once, twice, err)
+		}
+	})
+}
+
+func TestConnectionsGetTheirDefaults(t *testing.T) {
+	for _, test := range []struct{ block, want string }{
+		{`{"bucket": "lake", "region": "eu-west-1"}`, `{"bucket":"lake","region":"eu-west-1","path_style":false}`},
+		{`{"bucket": "lake", "endpoint": "http://127.0.0.1:9000"}`, `{"bucket":"lake","region":"us-east-1","endpoint":"http://127.0.0.1:9000","path_style":true}`},
+		{`{"bucket": "lake", "endpoint": "https://s3.example.com", "path_style": false}`, `{"bucket":"lake","region":"us-east-1","endpoint":"https://s3.example.com","path_style":false}`},
+		{`{"bucket": "env:BUCKET", "endpoint": "env:ENDPOINT", "access_key_id": "env:ID", "secret_access_key": "file:secret"}`,
+			`{"bucket":"env:BUCKET","region":"us-east-1","endpoint":"env:ENDPOINT","access_key_id":"env:ID","secret_access_key":"file:secret","path_style":true}`},
+	} {
+		got, err := normalizeConnection(json.RawMessage(test.block))
+		if err != nil || string(got) != test.want {
+			t.Errorf("%s:\ngot  %s (%v)\nwant %s", test.block, got, err, test.want)
+		}
+	}
+}
+
+func TestConnectionsThatAreWrongAreNamed(t *testing.T) {
+	const fields = "bucket, region, endpoint, access_key_id, secret_access_key, session_token, path_style"
+	for _, test := range []struct{ block, want string }{
+		{`{}`, `bucket is missing: name the bucket that the files go to`},
+		{`{"bucket": "lake", "secret": "hunter2"}`, `unknown field "secret": the fields are ` + fields},
+		{`"hunter2"`, `the block is not a JSON object: its fields are ` + fields},
+		{`{"bucket": "s3://lake/events"}`, `bucket: "s3://lake/events" is not a bucket's name: give the name alone, such as "lake"; folders go into the export's prefix`},
+		{`{"bucket": "lake", "access_key_id": "a"}`, `access_key_id is given without secret_access_key: give both, or neither for the AWS default credentials`},
+		{`{"bucket": "lake", "secret_access_key": "hunter2"}`, `secret_access_key is given without access_key_id: give both, or neither for the AWS default credentials`},
+		{`{"bucket": "lake", "session_token": "hunter2"}`, `session_token is given without access_key_id and secret_access_key: give all three`},
+		{`{"bucket": "lake", "endpoint": "minio:9000"}`, `endpoint: "minio:9000" is not an address: give it as https://host or http://host:port`},
+		{`{"bucket": "lake", "endpoint": "http://me:hunter2@minio"}`, `endpoint: has a user in it: put the keys into access_key_id and secret_access_key`},
+		{`{"bucket": "lake", "endpoint": "http://minio/lake"}`, `endpoint: "http://minio/lake" has more than scheme, host and port: the bucket goes into bucket, folders into the export's prefix`},
+		{`{"bucket": "lake", "path_style": "yes"}`, `path_style: is a string, and must be a bool`},
+	} {
+		_, err := normalizeConnection(json.RawMessage(test.block))
+		wantConfigError(t, test.block, err, test.want)
+	}
+}
