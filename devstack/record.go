@@ -9,6 +9,10 @@ import (
 	"time"
 )
 
+// worldVariable tells COMMAND where world.json is. It is devstack's own: a program that uses it depends on
+// devstack, and cannot run among containers.
+const worldVariable = "DEVSTACK_WORLD"
+
 // Record is world.json in the data folder: what is up, where, and as which process, for programs that look
 // at a world from outside or kill its parts on purpose.
 type Record struct {
@@ -55,7 +59,7 @@ func (w *World) recordLocked() error {
 	if err != nil {
 		return fmt.Errorf("write the record of the world: %w", err)
 	}
-	if err := replaceFile(filepath.Join(w.dir, "world.json"), content); err != nil {
+	if err := replaceFile(w.recordFile(), content); err != nil {
 		return fmt.Errorf("write the record of the world: %w", err)
 	}
 	if err := replaceFile(w.envFile(), []byte(exportLines(w.variables)+pathLine(w.path))); err != nil {
@@ -63,6 +67,8 @@ func (w *World) recordLocked() error {
 	}
 	return nil
 }
+
+func (w *World) recordFile() string { return filepath.Join(w.dir, "world.json") }
 
 func (w *World) envFile() string { return filepath.Join(w.dir, "world.env") }
 

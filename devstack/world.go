@@ -75,6 +75,7 @@ func (w *World) take() (err error) {
 	if err = w.layOut(ports); err != nil {
 		return err
 	}
+	w.variables = append(w.variables, Variable{worldVariable, w.recordFile()})
 	path := strings.Join(append(slices.Clone(w.path), os.Getenv("PATH")), string(os.PathListSeparator))
 	if err = os.Setenv("PATH", path); err != nil {
 		return err
