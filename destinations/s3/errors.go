@@ -64,6 +64,7 @@ var verdicts = map[string]verdict{
 	"ExpiredToken":          expiredToken,
 	"InvalidToken":          expiredToken,
 	"TokenRefreshRequired":  expiredToken,
+	"XAdminUserNotFound":    unknownKey, // versitygw, with status 404
 	"NotSignedUp":           unknownKey,
 	"RequestTimeTooSkewed":  {export.KindConfig, "this machine's clock differs from the store's by too much: set it right"},
 
