@@ -10,7 +10,6 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
 
-	"github.com/millrace/millrace/activities"
 	"github.com/millrace/millrace/export"
 	"github.com/millrace/millrace/workflows"
 )
@@ -115,15 +114,15 @@ func plainFailure(err error) error {
 }
 
 // Check has a worker try out a connection, and waits for the report.
-func (s *Starter) Check(ctx context.Context, connection string) (activities.CheckReport, error) {
-	var report activities.CheckReport
+func (s *Starter) Check(ctx context.Context, connection string) (workflows.CheckReport, error) {
+	var report workflows.CheckReport
 	run, err := s.Temporal.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
 		ID:                       "check-" + connection,
 		TaskQueue:                workflows.QueueControl,
 		WorkflowIDConflictPolicy: enumspb.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
 		WorkflowExecutionTimeout: 2 * time.Minute,
 		StaticSummary:            "try out connection " + connection,
-	}, workflows.NameCheck, activities.CheckTask{Connection: connection})
+	}, workflows.NameCheck, workflows.CheckTask{Connection: connection})
 	if err != nil {
 		return report, fmt.Errorf("start the check of connection %q: %w", connection, err)
 	}

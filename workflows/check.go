@@ -9,6 +9,12 @@ import (
 	"github.com/millrace/millrace/activities"
 )
 
+// CheckTask is the input of Check, and CheckReport its result.
+type (
+	CheckTask   = activities.CheckTask
+	CheckReport = activities.CheckReport
+)
+
 // Check tries a connection out from a worker, where its credentials are, and reports step by step. It is tried once:
 // who asked is waiting for the answer.
 func Check(ctx workflow.Context, task activities.CheckTask) (activities.CheckReport, error) {

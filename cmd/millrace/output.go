@@ -35,7 +35,7 @@ func printTable(w io.Writer, header []string, rows [][]string) {
 	for _, row := range append([][]string{header}, rows...) {
 		fmt.Fprintln(aligned, strings.Join(row, "\t"))
 	}
-	aligned.Flush()
+	_ = aligned.Flush() // a buffer takes everything
 	terminal := telemetry.IsTerminal(w)
 	for line := range strings.Lines(text.String()) {
 		line = strings.TrimRight(line, " \n")

@@ -54,7 +54,7 @@ var binary = sync.OnceValues(func() (string, error) {
 func TestMain(m *testing.M) {
 	code := m.Run()
 	if path, err := binary(); err == nil {
-		os.RemoveAll(filepath.Dir(path))
+		_ = os.RemoveAll(filepath.Dir(path))
 	}
 	os.Exit(code)
 }
@@ -176,10 +176,10 @@ func (w *world) start(arguments ...string) *running {
 	go func() {
 		defer close(r.ended)
 		r.read(stderr)
-		r.command.Wait() // how it ended is in its ProcessState
+		_ = r.command.Wait() // how it ended is in its ProcessState
 	}()
 	w.t.Cleanup(func() {
-		r.command.Process.Kill() // no error but that it has ended
+		_ = r.command.Process.Kill() // it may have ended
 		<-r.ended
 		if w.t.Failed() {
 			w.t.Logf("millrace %s:\n%s", strings.Join(arguments, " "), r.stderr())
