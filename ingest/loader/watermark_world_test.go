@@ -5,10 +5,13 @@ package loader_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/millrace/millrace/ingest/loader"
+	"github.com/millrace/millrace/internal/failpoint"
 	"github.com/millrace/millrace/internal/testworld"
 )
 
@@ -61,58 +64,115 @@ type sample struct {
 
 const rowsUpTo = "SELECT count() FROM events WHERE inserted_at <= fromUnixTimestamp64Micro(?)"
 
-// sampler reads like an export would, again and again, until the context ends.
-func (w *world) sampler(ctx context.Context, t *testing.T) (samples []sample) {
-	for ctx.Err() == nil {
-		watermark, err := w.store.Watermark(ctx)
-		if err != nil || !watermark.Complete {
-			continue
-		}
-		if len(samples) > 0 && !watermark.At.After(samples[len(samples)-1].at) {
-			continue
-		}
-		samples = append(samples, sample{watermark.At, w.number(t, rowsUpTo, watermark.At.UnixMicro())})
-	}
-	return samples
+// reader samples like an export would, again and again, and tells when the watermark has moved.
+type reader struct {
+	samples []sample
+	moved   chan struct{}
+	stop    func()
 }
 
-func TestNoRowEverAppearsAtOrBelowAPublishedWatermark(t *testing.T) {
-	w := newWorld(t)
+func (w *world) startReader(t *testing.T) *reader {
 	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	var samples []sample
+	r := &reader{moved: make(chan struct{}, 1)}
 	var reading sync.WaitGroup
-	reading.Go(func() { samples = w.sampler(ctx, t) })
-
-	// Under load, through a change of owner, a quiet time, and a loader that comes back.
-	config := w.config(t)
-	config.BlockRows = 50
-	owners := []func() *running{func() *running { return start(t, config) }, func() *running { return start(t, w.config(t)) }}
-	var present *running
-	for round := range 6 {
-		next := owners[round%2]()
-		if present != nil {
-			w.send(t, 2000)
-			present.stop()
+	reading.Go(func() {
+		var last time.Time
+		for ctx.Err() == nil {
+			watermark, err := w.store.Watermark(ctx)
+			if err != nil || !watermark.Complete || !watermark.At.After(last) {
+				continue
+			}
+			last = watermark.At
+			r.samples = append(r.samples, sample{last, w.number(t, rowsUpTo, last.UnixMicro())})
+			select {
+			case r.moved <- struct{}{}:
+			default:
+			}
 		}
-		present = next
-		w.send(t, 3000)
-		present.awaitClaims(t, func(claims int) bool { return claims == 8 })
-		w.awaitRows(t, time.Minute)
-	}
-	last := w.awaitWatermark(t, time.Now().Add(time.Second))
-	cancel()
-	reading.Wait()
-	present.stop()
-	w.checkEachOnce(t)
+	})
+	r.stop = func() { cancel(); reading.Wait() }
+	t.Cleanup(r.stop)
+	return r
+}
 
-	if len(samples) < 10 || samples[len(samples)-1].at.Before(last.Add(-5*time.Second)) {
-		t.Fatalf("only %d samples", len(samples))
+func (r *reader) awaitMove(t *testing.T) {
+	t.Helper()
+	select {
+	case <-r.moved:
+	case <-time.After(30 * time.Second):
+		t.Fatal("the watermark has not moved for 30 s")
 	}
-	for _, s := range samples {
+}
+
+// check counts again what the reader saw.
+func (r *reader) check(t *testing.T, w *world) {
+	t.Helper()
+	for _, s := range r.samples {
 		if now := w.number(t, rowsUpTo, s.at.UnixMicro()); now != s.rows {
 			t.Errorf("at the watermark %s a reader saw %d rows, and there are %d now", s.at.Format(time.RFC3339Nano), s.rows, now)
 		}
 	}
-	t.Logf("%d watermarks were sampled", len(samples))
+	t.Logf("%d watermarks were sampled", len(r.samples))
+}
+
+func TestNoRowEverAppearsAtOrBelowAPublishedWatermark(t *testing.T) {
+	w := newWorld(t)
+	reader := w.startReader(t)
+	config := w.config(t)
+	config.BlockAge = 5 * time.Millisecond
+	present := start(t, config)
+	for range 3 {
+		// Rows arrive right after a watermark was promised while nothing came, also from an owner that has just begun.
+		for range 4 {
+			reader.awaitMove(t)
+			w.send(t, 200)
+		}
+		next := start(t, config)
+		w.send(t, 2000)
+		present.stop()
+		present = next
+	}
+	w.awaitRows(t, time.Minute)
+	w.awaitWatermark(t, w.lastArrival(t))
+	reader.stop()
+	present.stop()
+	w.checkEachOnce(t)
+	if len(reader.samples) < 10 {
+		t.Errorf("only %d watermarks were sampled", len(reader.samples))
+	}
+	reader.check(t, w)
+}
+
+// last is the arrival of the last row.
+func (w *world) lastArrival(t *testing.T) time.Time {
+	return time.UnixMicro(int64(w.number(t, "SELECT toUInt64(toUnixTimestamp64Micro(max(inserted_at))) FROM events"))).UTC()
+}
+
+func TestAnOpenBlockHoldsTheWatermarkBack(t *testing.T) {
+	w := newWorld(t)
+	reader := w.startReader(t)
+	running := start(t, w.config(t))
+	reader.awaitMove(t)
+	disarm, err := failpoint.Arm("loader.insert=wait@1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer disarm()
+	w.send(t, 2000)
+	// The block that waits has its arrival time. All other partitions go on, and leave it behind.
+	testworld.Eventually(t, 30*time.Second, func() error {
+		statuses := running.Status()
+		slices.SortFunc(statuses, func(a, b loader.PartitionStatus) int { return a.Watermark.Compare(b.Watermark) })
+		if len(statuses) != 8 || statuses[1].Watermark.Sub(statuses[0].Watermark) < 3*time.Second {
+			return fmt.Errorf("no partition is 3 s behind the others")
+		}
+		return nil
+	})
+	disarm()
+	w.awaitRows(t, 30*time.Second)
+	w.awaitWatermark(t, w.lastArrival(t))
+	reader.stop()
+	running.stop()
+	w.checkEachOnce(t)
+	reader.check(t, w)
 }
