@@ -58,7 +58,7 @@ func ParseBody(text []byte) (Body, error) {
 		list = text
 	case '{':
 		for key, value := range members(text) {
-			switch key {
+			switch string(key) {
 			case "api_key", "token":
 				if token, ok := unquote(value); ok && token != "" {
 					body.Token = token

@@ -65,7 +65,7 @@ func parse(text []byte) (Event, *Refusal) {
 	var name, distinctID, altDistinctID, properties, set, setOnce []byte
 	parsed := Event{size: len(text)}
 	for key, value := range members(text) {
-		switch key {
+		switch string(key) {
 		case "event":
 			name = value
 		case "distinct_id":
@@ -142,7 +142,7 @@ type known struct {
 func (e *Event) readProperties(properties []byte) known {
 	var found known
 	for key, value := range members(properties) {
-		switch key {
+		switch string(key) {
 		case "distinct_id":
 			found.distinctID = value
 		case "$set":

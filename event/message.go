@@ -102,7 +102,7 @@ func readMessage(value []byte) (Message, error) {
 	var hasTeam bool
 	for key, text := range members(value) {
 		var err error
-		switch key {
+		switch string(key) {
 		case "team_id":
 			message.TeamID, err = strconv.ParseInt(string(text), 10, 64)
 			hasTeam = err == nil

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"iter"
-	"strings"
 	"unicode/utf8"
 )
 
@@ -21,8 +20,8 @@ func valid(text []byte) error {
 }
 
 // members yields name and text of each member of an object, in order, duplicates too.
-func members(object []byte) iter.Seq2[string, []byte] {
-	return func(yield func(string, []byte) bool) {
+func members(object []byte) iter.Seq2[[]byte, []byte] {
+	return func(yield func([]byte, []byte) bool) {
 		at := space(object, 1)
 		for object[at] != '}' {
 			nameEnd := skip(object, at)
@@ -30,7 +29,7 @@ func members(object []byte) iter.Seq2[string, []byte] {
 			at = space(object, nameEnd)
 			at = space(object, at+1) // the colon
 			end := skip(object, at)
-			if !yield(unquoteName(name), object[at:end]) {
+			if !yield(memberName(name), object[at:end]) {
 				return
 			}
 			at = space(object, end)
@@ -89,8 +88,11 @@ func skip(text []byte, at int) int {
 			}
 		}
 	default: // a number, true, false, null
-		for at < len(text) && !strings.ContainsRune(",}] \n\r\t", rune(text[at])) {
-			at++
+		for ; at < len(text); at++ {
+			switch text[at] {
+			case ',', '}', ']', ' ', '\n', '\r', '\t':
+				return at
+			}
 		}
 		return at
 	}
@@ -106,19 +108,22 @@ func skipString(text []byte, at int) int {
 	return at + 1
 }
 
-// unquoteName is a member's name; nearly all need no decoding.
-func unquoteName(quoted []byte) string {
-	if bytes.IndexByte(quoted, '\\') < 0 && utf8.Valid(quoted) {
-		return string(quoted[1 : len(quoted)-1])
+// memberName decodes a member's name; nearly all need no decoding.
+func memberName(quoted []byte) []byte {
+	if bytes.IndexByte(quoted, '\\') < 0 {
+		return quoted[1 : len(quoted)-1]
 	}
 	name, _ := unquote(quoted)
-	return name
+	return []byte(name)
 }
 
 // unquote decodes a string; false if the value is none. A lone surrogate, which no UTF-8 text can hold, becomes U+FFFD.
 func unquote(value []byte) (string, bool) {
 	if value[0] != '"' {
 		return "", false
+	}
+	if bytes.IndexByte(value, '\\') < 0 && utf8.Valid(value) {
+		return string(value[1 : len(value)-1]), true
 	}
 	var text string
 	if err := json.Unmarshal(value, &text); err != nil {

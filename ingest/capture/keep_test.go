@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
@@ -78,6 +79,7 @@ func TestLargestEvents(t *testing.T) {
 	kafka := startKafka(t)
 	config := configFor(kafka.ListenAddrs())
 	config.Broker.Topic = "large"
+	config.AckTimeout = time.Minute // it is about size, and the machine may be busy
 	if _, err := broker.EnsureTopic(t.Context(), config.Broker, broker.Settings{Partitions: 1}); err != nil {
 		t.Fatal(err)
 	}
@@ -120,6 +122,23 @@ func TestGzipBombIsBounded(t *testing.T) {
 	}
 	if spent := (after.TotalAlloc - before.TotalAlloc) >> 20; spent > 100 {
 		t.Errorf("it allocated %d MiB", spent)
+	}
+}
+
+// A client that is refused while it still sends reads the answer all the same.
+func TestRefusedWhileSending(t *testing.T) {
+	server := openCapture(t, configFor(startKafka(t).ListenAddrs()))
+	for _, announced := range []bool{true, false} {
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL+"/batch/", io.LimitReader(blanks{}, 40<<20))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if announced {
+			request.ContentLength = 40 << 20
+		}
+		if got := do(t, request); got.code != http.StatusRequestEntityTooLarge || got.Error != "too_large" {
+			t.Errorf("announced %t: %d %s", announced, got.code, got.text)
+		}
 	}
 }
 
