@@ -41,7 +41,7 @@ func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
 		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{Name: prefix + "in_flight_bytes",
 			Help: "Bytes that requests hold now, of at most the configured bound; at the bound requests are answered 503."}),
 		connected: prometheus.NewGauge(prometheus.GaugeOpts{Name: prefix + "kafka_connected",
-			Help: "1 when the last events went into Kafka, 0 when they did not or no broker was reached yet."}),
+			Help: "1 when events go into Kafka, 0 from a failure until events went in again and none failed for 3 s, and before Kafka was first reached."}),
 	}
 	for _, reason := range event.Reasons() {
 		m.refused.WithLabelValues(string(reason)) // so that a rate is zero, not absent, before the first

@@ -29,6 +29,7 @@ func bodyOf(id, distinctID string) string {
 
 // A replica too few is not an acknowledgement, and the client is told when to come again.
 func TestTooFewReplicas(t *testing.T) {
+	t.Parallel()
 	kafka := startKafka(t)
 	server := openCapture(t, configFor(kafka.ListenAddrs()))
 	fault := kafka.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.NotEnoughReplicas, Count: -1})
@@ -48,6 +49,7 @@ func TestTooFewReplicas(t *testing.T) {
 
 // One partition that cannot take its events makes the whole request come again; with its uuids it is kept once.
 func TestPartOfARequestFails(t *testing.T) {
+	t.Parallel()
 	kafka := startKafka(t)
 	server := openCapture(t, configFor(kafka.ListenAddrs()))
 	var events []string
@@ -74,6 +76,7 @@ func TestPartOfARequestFails(t *testing.T) {
 
 // A broker that takes the request and never answers does not hold the client up.
 func TestKafkaDoesNotAnswer(t *testing.T) {
+	t.Parallel()
 	kafka := startKafka(t)
 	config := configFor(kafka.ListenAddrs())
 	config.AckTimeout = 300 * time.Millisecond
@@ -247,3 +250,40 @@ func (c callback) Failure(_ posthog.APIMessage, err error) { c <- err }
 type transport func(*http.Request) (*http.Response, error)
 
 func (f transport) RoundTrip(request *http.Request) (*http.Response, error) { return f(request) }
+
+// A cluster that comes back without its past, another topic under the same name, takes events again without a restart
+// of capture.
+func TestKafkaComesBackEmpty(t *testing.T) {
+	port := freePort(t)
+	start := func() *kfake.Cluster {
+		cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.Ports(port), kfake.SeedTopics(3, broker.DefaultTopic))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return cluster
+	}
+	kafka := start()
+	server := openCapture(t, configFor([]string{fmt.Sprintf("127.0.0.1:%d", port)}))
+	for i := range 10 {
+		if got := post(t, server.URL+"/batch/", bodyOf(uuid.NewString(), fmt.Sprint("d", i))); got.code != http.StatusOK {
+			t.Fatalf("before: %d %s", got.code, got.text)
+		}
+	}
+	kafka.Close()
+	kafka = start()
+	t.Cleanup(kafka.Close)
+	kept := 0
+	testworld.Eventually(t, 20*time.Second, func() error {
+		got := post(t, server.URL+"/batch/", bodyOf(uuid.NewString(), fmt.Sprint("d", kept)))
+		if got.code != http.StatusOK {
+			return errors.New(got.text)
+		}
+		if kept++; kept < 10 {
+			return errors.New("not enough yet")
+		}
+		return nil
+	})
+	if got := len(readTopic(t, kafka.ListenAddrs(), broker.DefaultTopic)); got < kept {
+		t.Errorf("%d records in kafka, want at least the %d that were accepted", got, kept)
+	}
+}

@@ -22,7 +22,8 @@ type sink struct {
 	metrics *metrics
 
 	live    atomic.Pointer[connection]
-	healthy atomic.Bool // what the log has said last
+	healthy atomic.Bool  // what the log has said last
+	failed  atomic.Int64 // when a message failed last, in nanoseconds of the Unix time
 
 	stop    context.CancelFunc
 	running sync.WaitGroup
@@ -101,16 +102,24 @@ func (s *sink) settle(message *sarama.ProducerMessage, err error) {
 	message.Metadata.(*delivery).settle(err)
 }
 
+// calm is how long no message may have failed before Kafka counts as well again. With one sick partition among many,
+// successes and failures come mixed, and each would contradict the one before.
+const calm = 3 * time.Second
+
 // report tells log and metrics when Kafka begins or ceases to take events.
 func (s *sink) report(err error) {
-	switch well := err == nil; {
-	case s.healthy.Swap(well) == well:
-	case well:
+	now := time.Now()
+	if err != nil {
+		s.failed.Store(now.UnixNano())
+		if s.healthy.Swap(false) {
+			s.metrics.connected.Set(0)
+			s.logger.Error("kafka does not take events, they are answered 503", "topic", s.config.Topic, "class", broker.ClassOf(err).String(), "error", err)
+		}
+		return
+	}
+	if !s.healthy.Load() && now.Sub(time.Unix(0, s.failed.Load())) > calm && !s.healthy.Swap(true) {
 		s.metrics.connected.Set(1)
 		s.logger.Info("kafka takes events", "topic", s.config.Topic)
-	default:
-		s.metrics.connected.Set(0)
-		s.logger.Error("kafka does not take events, they are answered 503", "topic", s.config.Topic, "class", broker.ClassOf(err).String(), "error", err)
 	}
 }
 
