@@ -32,12 +32,12 @@ func startRun(args, environment []string, guard *Guard) (*Run, error) {
 	r := &Run{cmd: cmd, Ended: make(chan struct{})}
 	guard.Watch(cmd.Process.Pid)
 	go func() {
-		cmd.Wait() // how it ended is in its ProcessState
+		_ = cmd.Wait() // how it ended is in its ProcessState
 		if terminal {
 			takeTerminalBack()
 		}
 		// What COMMAND left behind in its group has no world to live in any more.
-		syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+		signalGroup(cmd.Process.Pid, syscall.SIGKILL)
 		guard.Forget(cmd.Process.Pid)
 		close(r.Ended)
 	}()
@@ -80,7 +80,7 @@ func (r *Run) signal(s syscall.Signal) {
 	select {
 	case <-r.Ended:
 	default:
-		syscall.Kill(-r.cmd.Process.Pid, s)
+		signalGroup(r.cmd.Process.Pid, s)
 	}
 }
 

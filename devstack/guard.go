@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -64,8 +65,8 @@ func (g *Guard) tell(what, value string) {
 func (g *Guard) Close() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.pipe.Close()
-	g.cmd.Wait()
+	_ = g.pipe.Close()
+	_ = g.cmd.Wait()
 }
 
 func runGuard(in io.Reader) error {
@@ -89,13 +90,14 @@ func runGuard(in io.Reader) error {
 	}
 	for group, watched := range groups {
 		if watched {
-			syscall.Kill(-group, syscall.SIGKILL)
+			signalGroup(group, syscall.SIGKILL)
 		}
 	}
+	var errs []error
 	for _, dir := range dirs {
-		removeAll(dir)
+		errs = append(errs, removeAll(dir))
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // removeAll removes a folder in which killed processes may still be finishing a write.

@@ -17,7 +17,7 @@ func TestTheGuardKillsWhatIsWatchedAndRemovesWhatItWasTold(t *testing.T) {
 		if err := spawn(cmd); err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() { cmd.Process.Kill() })
+		t.Cleanup(func() { _ = cmd.Process.Kill() })
 		return cmd
 	}
 	watched, forgotten := start(), start()
@@ -30,7 +30,7 @@ func TestTheGuardKillsWhatIsWatchedAndRemovesWhatItWasTold(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	watched.Wait()
+	_ = watched.Wait()
 	if status := watched.ProcessState.Sys().(syscall.WaitStatus); status.Signal() != syscall.SIGKILL {
 		t.Errorf("the watched process ended with %v, want it killed", watched.ProcessState)
 	}

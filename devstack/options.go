@@ -71,7 +71,7 @@ func parseOptions(args []string, out io.Writer) (Options, error) {
 	set.Func("port", "", func(s string) error { return parsePort(s, o.Ports) })
 	switch err := set.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
-		io.WriteString(out, usage)
+		fmt.Fprint(out, usage)
 		return o, err
 	case err != nil:
 		return o, fmt.Errorf("%w; see devstack --help", err)

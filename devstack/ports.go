@@ -43,16 +43,24 @@ func fixedPorts(parts []Part, chosen map[string]int) (map[string]int, error) {
 			if n, ok := chosen[p.Name]; ok {
 				number = n
 			}
-			switch err := probe(number); {
-			case errors.Is(err, syscall.EADDRINUSE):
-				taken = append(taken, &ErrPortTaken{Part: part.Name(), Name: p.Name, Port: number})
-			case err != nil:
-				return nil, fmt.Errorf("look whether port %d of %s is free: %w", number, p.Name, err)
+			if err := claim(part, p, number); err != nil {
+				taken = append(taken, err)
 			}
 			ports[p.Name] = number
 		}
 	}
 	return ports, errors.Join(taken...)
+}
+
+// claim says, for people, whether the part can have the port.
+func claim(part Part, p Port, number int) error {
+	switch err := probe(number); {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return &ErrPortTaken{Part: part.Name(), Name: p.Name, Port: number}
+	case err != nil:
+		return fmt.Errorf("look whether port %d for %s is free: %w", number, p.Name, err)
+	}
+	return nil
 }
 
 func probe(port int) error {
@@ -77,11 +85,7 @@ func freePorts(dir string, parts []Part, chosen map[string]int) (map[string]int,
 	ports := map[string]int{}
 	for _, part := range parts {
 		for _, p := range part.Ports() {
-			if n, ok := chosen[p.Name]; ok {
-				ports[p.Name] = n
-				continue
-			}
-			n, err := held.draw(dir)
+			n, err := held.take(dir, part, p, chosen)
 			if err != nil {
 				held.Close()
 				return nil, nil, err
@@ -90,6 +94,14 @@ func freePorts(dir string, parts []Part, chosen map[string]int) (map[string]int,
 		}
 	}
 	return ports, held, nil
+}
+
+func (r *Reservation) take(dir string, part Part, p Port, chosen map[string]int) (int, error) {
+	n, ok := chosen[p.Name]
+	if !ok {
+		return r.draw(dir)
+	}
+	return n, claim(part, p, n)
 }
 
 func (r *Reservation) draw(dir string) (int, error) {
@@ -104,7 +116,7 @@ func (r *Reservation) draw(dir string) (int, error) {
 			return 0, fmt.Errorf("reserve port %d: %w", n, err)
 		}
 		if probe(n) != nil {
-			lock.Close()
+			_ = lock.Close()
 			continue
 		}
 		r.locks = append(r.locks, lock)
@@ -116,7 +128,7 @@ func (r *Reservation) draw(dir string) (int, error) {
 // Close gives the ports back. Closing twice does nothing.
 func (r *Reservation) Close() {
 	for _, l := range r.locks {
-		l.Close()
+		_ = l.Close()
 	}
 	r.locks = nil
 }

@@ -52,13 +52,28 @@ func TestWorldsSideBySideNeverDrawTheSamePort(t *testing.T) {
 }
 
 func TestChosenPortsAreKeptAmongFreeOnes(t *testing.T) {
-	ports, held, err := freePorts(t.TempDir(), Parts(), map[string]int{"kafka": 1234})
+	drawn, first, err := freePorts(t.TempDir(), []Part{Kafka{}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Close()
+	ports, held, err := freePorts(t.TempDir(), Parts(), drawn)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer held.Close()
-	if ports["kafka"] != 1234 {
-		t.Errorf("kafka got port %d, want the chosen 1234", ports["kafka"])
+	if ports["kafka"] != drawn["kafka"] {
+		t.Errorf("kafka got port %d, want the chosen %d", ports["kafka"], drawn["kafka"])
+	}
+
+	other, err := net.Listen("tcp", loopback(drawn["kafka"]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	var problem *ErrPortTaken
+	if _, _, err := freePorts(t.TempDir(), Parts(), drawn); !errors.As(err, &problem) {
+		t.Errorf("a chosen port that is taken: got %v, want an ErrPortTaken", err)
 	}
 }
 

@@ -48,7 +48,7 @@ func startProcess(command Command, log string, guard *Guard) (*Process, error) {
 // Stop ends the process: by SIGTERM and, if it is still there after grace, by SIGKILL.
 func (p *Process) Stop(grace time.Duration) {
 	if grace > 0 {
-		syscall.Kill(-p.PID, syscall.SIGTERM)
+		signalGroup(p.PID, syscall.SIGTERM)
 		select {
 		case <-p.Ended:
 			return
@@ -58,7 +58,7 @@ func (p *Process) Stop(grace time.Duration) {
 	select {
 	case <-p.Ended: // its number may be another's by now
 	default:
-		syscall.Kill(-p.PID, syscall.SIGKILL)
+		signalGroup(p.PID, syscall.SIGKILL)
 		<-p.Ended
 	}
 }
@@ -89,7 +89,9 @@ func lastLines(path string, n int) []string {
 	}
 	defer f.Close()
 	if info, err := f.Stat(); err == nil && info.Size() > enough {
-		f.Seek(-enough, io.SeekEnd)
+		if _, err := f.Seek(-enough, io.SeekEnd); err != nil {
+			return nil
+		}
 	}
 	content, err := io.ReadAll(f)
 	if err != nil {

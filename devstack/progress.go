@@ -87,10 +87,10 @@ func (p *Progress) Run(cmd *exec.Cmd) error {
 		for lines.Scan() {
 			p.note(lines.Text())
 		}
-		io.Copy(io.Discard, out)
+		_, _ = io.Copy(io.Discard, out) // a line beyond all reason; the command must not block on it
 	})
 	err := cmd.Wait()
-	in.Close()
+	_ = in.Close()
 	read.Wait()
 	if err != nil {
 		p.mu.Lock()

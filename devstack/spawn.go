@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"runtime"
 	"sync"
+	"syscall"
 )
 
 // Linux can kill a child when its parent dies, but takes the thread that started the child for the parent.
@@ -47,3 +48,6 @@ func isOwnProgram(program string) bool {
 	self, err := ownProgram()
 	return err == nil && program == self
 }
+
+// signalGroup signals all processes of a group that we started. A group that is gone has nothing to be told.
+func signalGroup(group int, s syscall.Signal) { _ = syscall.Kill(-group, s) }

@@ -119,7 +119,7 @@ func (b *Toolbox) Provide(ctx context.Context, tool Tool) (string, error) {
 	err = tool.Build(ctx, b.Repo, partial, progress)
 	progress.Stop(err)
 	if err != nil {
-		os.RemoveAll(partial)
+		_ = os.RemoveAll(partial) // the next try clears it away as well
 		return "", fmt.Errorf("build %s: %w", tool.Name(), err)
 	}
 	if err := os.Rename(partial, dir); err != nil {

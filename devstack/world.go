@@ -166,7 +166,7 @@ func (w *World) release() {
 		w.guard.Close()
 	}
 	if w.folder != nil {
-		w.folder.Close()
+		_ = w.folder.Close()
 	}
 }
 

@@ -52,11 +52,11 @@ func start(t *testing.T, flags []string, script string) *up {
 		t.Fatal(err)
 	}
 	go func() {
-		u.cmd.Wait()
+		_ = u.cmd.Wait()
 		close(u.ended)
 	}()
 	t.Cleanup(func() {
-		u.cmd.Process.Kill() // the guard ends the rest
+		_ = u.cmd.Process.Kill() // the guard ends the rest
 		<-u.ended
 	})
 	u.await("COMMAND to begin", func() bool {
