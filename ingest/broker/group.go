@@ -164,7 +164,8 @@ func (o *Offsets) Commit(ctx context.Context, owner Owner, partition int32, offs
 	return nil
 }
 
-// Committed reads the group's offset of a partition and its metadata; -1 when there is none.
+// Committed reads the group's offset of a partition and its metadata; -1 when there is none, also for a group that
+// nobody has joined yet.
 func (o *Offsets) Committed(ctx context.Context, partition int32) (offset int64, metadata string, err error) {
 	const tries = 5
 	for try := 1; ; try++ {
@@ -202,6 +203,8 @@ func (o *Offsets) committed(partition int32) (int64, string, error) {
 		code = block.Err
 	}
 	switch {
+	case errors.Is(code, sarama.ErrGroupIDNotFound):
+		return -1, "", nil // nobody has ever joined; Kafka says -1 itself, kfake this
 	case !errors.Is(code, sarama.ErrNoError):
 		if isElsewhere(code) {
 			_ = o.client.RefreshCoordinator(o.group)

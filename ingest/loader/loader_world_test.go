@@ -286,7 +286,7 @@ func TestATopicMadeAgainIsLoadedFromItsStart(t *testing.T) {
 	if cmp.Equal(ensured.Topic.ID, w.topic.ID) {
 		t.Fatal("the topic made again has the old id")
 	}
-	// An idempotent producer counts its sequence on with the old topic in mind, and the new one refuses that.
+	// kfake refuses an idempotent producer that counts on from the old topic; Kafka 4.3.1 does not.
 	w.connectProducer(t)
 	w.send(t, 1000)
 	second := start(t, w.config(t))
