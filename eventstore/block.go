@@ -42,8 +42,8 @@ var insertSettings = clickhouse.Settings{
 
 // InsertBlock writes a block. Called again with the same token within the table's window it changes nothing and
 // returns nil; that answer proves the rows' presence only to the caller that sent the first copy. A block without
-// rows is not sent. IsArrivalRefused tells the refusal of an arrival time that is too old or in the future; after any
-// other error the outcome is unknown until the rows are counted.
+// rows is not sent. IsArrivalRefused tells the refusal of an arrival time that is too old or in the future, and
+// IsStillRunning that an earlier copy is at work; after any other error the outcome is unknown until the rows are counted.
 //
 // The insert is never killed: once it began the end of ctx is not looked at, and an answer that does not come within two
 // minutes is an error.

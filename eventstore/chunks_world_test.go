@@ -95,7 +95,7 @@ func TestChunksCoverEachRowOnceAndNoOthers(t *testing.T) {
 		"team of nobody": {export.Team{ID: 4711}, nil},
 	}
 	for name, question := range questions {
-		for range 5 {
+		for range 3 {
 			target := uint64(1 + random.Int64N(3000))
 			chunks, err := store.PlanChunks(t.Context(), eventstore.PlanQuery{Interval: interval, Team: question.team, TargetRows: target})
 			if err != nil {

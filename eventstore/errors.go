@@ -16,7 +16,7 @@ import (
 const (
 	codeUnknownTable       = 60
 	codeUnknownDatabase    = 81
-	codeQueryWasCancelled  = 394
+	codeQueryIDInUse       = 216
 	codeViolatedConstraint = 469
 )
 
@@ -97,3 +97,7 @@ func exceptionCode(err error) int32 {
 // more than a minute in the future, by ClickHouse's clock. This copy of the block is not in the table; an earlier one
 // may be.
 func IsArrivalRefused(err error) bool { return exceptionCode(err) == codeViolatedConstraint }
+
+// IsStillRunning tells that the server still runs an earlier copy of the block, or has answered it a moment ago and not
+// struck it off its list yet. Whoever repeats a block waits and tries again.
+func IsStillRunning(err error) bool { return exceptionCode(err) == codeQueryIDInUse }

@@ -86,7 +86,7 @@ func TestClassify(t *testing.T) {
 	if err := wrap("read", &Exception{Code: 60, Message: "no table"}); err.Error() != "read: code: 60, message: no table; run `millrace setup`" {
 		t.Errorf("wrap = %v", err)
 	}
-	if !IsArrivalRefused(wrap("insert", &Exception{Code: 469})) || IsArrivalRefused(io.EOF) || IsArrivalRefused(nil) {
-		t.Error("IsArrivalRefused does not go by code 469")
+	if !IsArrivalRefused(wrap("insert", &Exception{Code: 469})) || IsArrivalRefused(io.EOF) || IsArrivalRefused(nil) || !IsStillRunning(&Exception{Code: 216}) {
+		t.Error("a predicate does not go by the code")
 	}
 }

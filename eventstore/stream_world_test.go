@@ -53,7 +53,8 @@ func running(t *testing.T, store *eventstore.Store, id string) uint64 {
 func TestExceptionInMidStreamIsNeverAnEnd(t *testing.T) {
 	store := eventstoretest.New(t)
 	forEachEncoding(t, func(t *testing.T, encoding export.Encoding) {
-		stream, err := store.OpenQuery(t.Context(), "SELECT number, generateUUIDv4() AS id, throwIf(number = 2900000, 'on purpose') AS t FROM numbers(3000000)", encoding, "")
+		// It sleeps for each block of 65,000 rows, so that the first are sent when the exception comes.
+		stream, err := store.OpenQuery(t.Context(), "SELECT number, generateUUIDv4() AS id, throwIf(number = 990000, 'on purpose') AS t, sleep(0.1) FROM numbers(1000000)", encoding, "")
 		if err != nil {
 			t.Fatalf("open: %v: the exception must come after the first byte", err)
 		}
