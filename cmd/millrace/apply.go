@@ -65,6 +65,9 @@ func (p *program) applyConfig(ctx context.Context, s *starter.Starter, loaded *c
 	if err != nil {
 		return err
 	}
+	if changes == nil {
+		changes = []starter.Change{} // in JSON a list, also when it is empty
+	}
 	var due []int
 	for i, change := range changes {
 		if change.Action == starter.ActionCreate || change.Action == starter.ActionUpdate {

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -130,4 +131,45 @@ func TestWorkerRefusesWhatIsNotSetUp(t *testing.T) {
 	}
 	worker = w.start("worker")
 	worker.logged("worker is ready")
+}
+
+// A drain that hangs can be cut short, and even that loses nothing.
+func TestSecondInterruptStopsAtOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.do(exitDone, "setup")
+	plain := w.environment
+	w.environment = append(plain, "MILLRACE_FAILPOINTS=loader.insert=wait")
+	process := w.start("ingest")
+	w.environment = plain
+	address := process.logged("capture takes events")["address"].(string)
+	process.logged("kafka takes events")
+	id := uuid.NewString()
+	if err := send(t.Context(), address, "person", id); err != nil {
+		t.Fatal(err)
+	}
+	testworld.Eventually(t, patience, func() error {
+		if !strings.Contains(process.stderr(), "failpoint loader.insert: wait") {
+			return errors.New("the loader does not hang yet")
+		}
+		return nil
+	})
+	process.interrupt()
+	process.logged("draining: what was accepted is finished; a second signal stops at once")
+	process.interrupt()
+	if code := process.wait(); code != exitStopped {
+		t.Errorf("exit code %d, want %d", code, exitStopped)
+	}
+	if message := process.stderr(); !strings.HasSuffix(message, "millrace: interrupt again: stopped at once, without draining\n") {
+		t.Errorf("ends with\n%s", message)
+	}
+
+	w.start("ingest", "--loader-only")
+	testworld.Eventually(t, patience, func() error {
+		counts, err := w.loaded()
+		if err == nil && counts[id] != 1 {
+			err = fmt.Errorf("the event is there %d times", counts[id])
+		}
+		return err
+	})
 }

@@ -79,6 +79,11 @@ func (p *program) serve(ctx context.Context, flags processFlags, setup []string,
 		if loaded, err = loadConfig(p.file(env)); err != nil {
 			return err
 		}
+		shown, err := loaded.Redacted()
+		if err != nil {
+			return err
+		}
+		log.Debug("configuration is read", "file", p.file(env), "content", shown)
 	}
 	build := telemetry.ReadBuild()
 	proc := &process{env: env, config: loaded, log: log, registry: telemetry.NewRegistry(build), slots: flags.slots}
@@ -130,7 +135,7 @@ func together(ctx context.Context, log *slog.Logger, parts []part) error {
 			if end.err == nil && ctx.Err() == nil {
 				end.err = errors.New("ended unasked")
 			}
-			if end.err != nil && !(errors.Is(end.err, context.Canceled) && ctx.Err() != nil) {
+			if stopped := ctx.Err() != nil && errors.Is(end.err, context.Canceled); end.err != nil && !stopped {
 				log.Error("a part failed, the others drain", "part", end.name, "error", end.err)
 				failures = append(failures, fmt.Errorf("%s: %w", end.name, end.err))
 			}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -96,35 +97,40 @@ func parseSpan(start, end string) (export.Interval, error) {
 	return span, span.Validate()
 }
 
-// runIntervals starts a run for each interval, oldest first, a few at once, and follows them.
+// runIntervals starts a run for each interval, oldest first, a few at once, and follows them. When the way to Temporal
+// breaks, nothing more is started.
 func (p *program) runIntervals(ctx context.Context, t *temporal, s *starter.Starter, definition export.Definition, intervals []export.Interval, parallel int, detach bool) error {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
 	board := newProgressBoard(p, len(intervals))
 	results := make([]runResult, len(intervals))
-	errs := make([]error, len(intervals))
 	next := make(chan int)
 	var all sync.WaitGroup
 	for range min(parallel, len(intervals)) {
 		all.Go(func() {
 			for i := range next {
-				results[i], errs[i] = runOne(ctx, t, s, definition, intervals[i], detach, board)
+				var err error
+				if results[i], err = runOne(ctx, t, s, definition, intervals[i], detach, board); err != nil {
+					stop(err) // the first one counts
+				}
 			}
 		})
 	}
-	begun := 0
-	for ; begun < len(intervals) && ctx.Err() == nil; begun++ {
+	for i := 0; i < len(intervals) && ctx.Err() == nil; i++ {
 		select {
-		case next <- begun:
+		case next <- i:
 		case <-ctx.Done():
-			begun--
 		}
 	}
 	close(next)
 	all.Wait()
 	board.close()
-	if ctx.Err() != nil {
-		return fmt.Errorf("%w: the %s that began go on; see `millrace status %s`", context.Cause(ctx), plural(begun, "run"), definition.Name)
+
+	begun := slices.DeleteFunc(results, func(r runResult) bool { return r.WorkflowID == "" })
+	if err := context.Cause(ctx); err != nil {
+		return fmt.Errorf("%w: %s began and go on without us; see `millrace status %s`", err, plural(len(begun), "run"), definition.Name)
 	}
-	return p.printRuns(results, errs, detach)
+	return p.printRuns(begun, detach)
 }
 
 func runOne(ctx context.Context, t *temporal, s *starter.Starter, definition export.Definition, interval export.Interval, detach bool, board *progressBoard) (runResult, error) {
@@ -136,10 +142,11 @@ func runOne(ctx context.Context, t *temporal, s *starter.Starter, definition exp
 	if detach {
 		return result, nil
 	}
+	board.print(interval, "started; waiting for a worker to take it up")
 	outcome, err := s.Follow(ctx, started, board.tell(interval))
 	switch {
 	case ctx.Err() != nil:
-		return result, ctx.Err()
+		return result, context.Cause(ctx)
 	case err != nil:
 		var classified *export.Error
 		if !errors.As(err, &classified) {
@@ -155,10 +162,7 @@ func runOne(ctx context.Context, t *temporal, s *starter.Starter, definition exp
 }
 
 // printRuns prints a line for each interval. It answers no when a run failed.
-func (p *program) printRuns(results []runResult, errs []error, detached bool) error {
-	if err := errors.Join(errs...); err != nil {
-		return err
-	}
+func (p *program) printRuns(results []runResult, detached bool) error {
 	failed := 0
 	for _, result := range results {
 		if result.Error != "" {

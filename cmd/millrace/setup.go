@@ -62,6 +62,9 @@ what Millrace would choose, that is said.`,
 				return err
 			}
 			done, err := setUp(cmd.Context(), env, only, wanted)
+			if done == nil {
+				return err
+			}
 			if p.json {
 				if err := p.printJSON(done); err != nil {
 					return err
@@ -116,7 +119,7 @@ func printPrepared(p *program, done []prepared) {
 const setupTimeout = time.Minute
 
 // setUp prepares the named parts, one after the other. A part that fails does not keep the next from being prepared;
-// the error tells all failures.
+// the error tells all failures. A missing variable is an error before anything is done, and then the list is nil.
 func setUp(ctx context.Context, env config.Environment, parts []string, wanted broker.Settings) ([]prepared, error) {
 	var missing []string
 	if slices.Contains(parts, partTables) {
@@ -128,7 +131,7 @@ func setUp(ctx context.Context, env config.Environment, parts []string, wanted b
 	if err := env.Need(missing...); err != nil {
 		return nil, err
 	}
-	var done []prepared
+	done := []prepared{}
 	var failures []error
 	for _, part := range parts {
 		ctx, cancel := context.WithTimeout(ctx, setupTimeout)

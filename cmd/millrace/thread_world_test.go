@@ -56,6 +56,9 @@ func TestAnEventBecomesAFile(t *testing.T) {
 	if len(changes) != 1 || changes[0].Action != starter.ActionCreate {
 		t.Fatalf("dry run: %+v", changes)
 	}
+	if _, message := w.do(exitUsage, "apply"); message != "millrace: nothing was changed, for there is no terminal to ask at: give --yes to apply, or --dry-run to look only\n" {
+		t.Errorf("apply without a terminal says %s", message)
+	}
 	w.doJSON(&changes, exitDone, "apply", "--yes")
 	w.doJSON(&changes, exitDone, "apply", "--yes")
 	if changes[0].Action != starter.ActionNone {
