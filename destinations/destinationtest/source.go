@@ -16,7 +16,8 @@ import (
 )
 
 // source is a chunk's rows as the suite makes them. It behaves like ClickHouse's stream: io.EOF comes only after the
-// whole file, and everything stops when the context of Open ends.
+// whole file, and everything stops when the context of Open ends. Its errors in mid-stream have no kind, as those of a
+// connection do.
 type source struct {
 	rows  uint64
 	salt  string // makes the bytes of two sources of the same rows differ
@@ -100,7 +101,7 @@ type stream struct {
 // Read gives at most 64 KiB at a time, as a network would.
 func (s *stream) Read(p []byte) (int, error) {
 	if err := s.ctx.Err(); err != nil {
-		return 0, export.Errorf(export.KindCancelled, "read chunk: %w", err)
+		return 0, err
 	}
 	n := min(len(p), len(s.rest), 64<<10)
 	for _, stop := range []int{s.source.breakAt, s.source.blockAt} {
@@ -110,11 +111,11 @@ func (s *stream) Read(p []byte) (int, error) {
 	}
 	switch {
 	case s.source.breakAt != 0 && s.read == s.source.breakAt:
-		return 0, export.Errorf(export.KindSourceUnavailable, "read chunk: %w", errBroken)
+		return 0, errBroken
 	case s.source.blockAt != 0 && s.read == s.source.blockAt:
 		close(s.source.reached)
 		<-s.ctx.Done()
-		return 0, export.Errorf(export.KindCancelled, "read chunk: %w", s.ctx.Err())
+		return 0, s.ctx.Err()
 	case len(s.rest) == 0:
 		return 0, io.EOF
 	}

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/http"
 	"sync"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"github.com/millrace/millrace/export"
@@ -71,14 +73,29 @@ func (d *Destination) Abort(ctx context.Context, run export.Run, execution strin
 	return errors.Join(failed...)
 }
 
+// abort takes back one upload, and again when a part that was still on its way has brought it back: Amazon, too, asks
+// that one looks for parts after an abort.
 func (d *Destination) abort(ctx context.Context, one openUpload) error {
+	act := "take back the upload of " + one.key
 	request, cancel := context.WithTimeout(ctx, abortTimeout)
 	defer cancel()
-	_, err := d.client.AbortMultipartUpload(request, &s3.AbortMultipartUploadInput{Bucket: &d.place.bucket, Key: &one.key, UploadId: &one.id})
-	if codeOf(err) == "NoSuchUpload" {
-		return nil
+	for round := range rounds {
+		if err := pause(request, round); err != nil {
+			return d.explain(ctx, act, err)
+		}
+		_, err := d.client.AbortMultipartUpload(request, &s3.AbortMultipartUploadInput{Bucket: &d.place.bucket, Key: &one.key, UploadId: &one.id})
+		if err != nil && codeOf(err) != "NoSuchUpload" {
+			return d.explain(ctx, act, err)
+		}
+		_, err = d.client.ListParts(request, &s3.ListPartsInput{Bucket: &d.place.bucket, Key: &one.key, UploadId: &one.id, MaxParts: aws.Int32(1)})
+		if codeOf(err) == "NoSuchUpload" || statusOf(err) == http.StatusForbidden { // who may not list parts trusts the abort
+			return nil
+		}
+		if err != nil {
+			return d.explain(ctx, act, err)
+		}
 	}
-	return d.explain(ctx, "take back the upload of "+one.key, err)
+	return export.Errorf(export.KindDestinationUnavailable, "%s: %s: the store brings it back each time: end it by hand, upload %s", act, d.place, one.id)
 }
 
 // takeBack aborts an upload on the way out, also when everything was cancelled. An upload that stays is invisible to

@@ -78,7 +78,7 @@ func (d *Destination) WriteChunk(ctx context.Context, task destinations.ChunkTas
 		}
 		stored, err := w.write(ctx, &sent)
 		if err == nil {
-			return w.receipt(sent, stored.etag), failpoint.Hit(ctx, "s3.receipt")
+			return w.receipt(sent, stored.etag), d.explain(ctx, "write "+w.key, failpoint.Hit(ctx, "s3.receipt"))
 		}
 		var open *undecided
 		if !errors.As(err, &open) {

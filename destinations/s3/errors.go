@@ -125,12 +125,12 @@ func (d *Destination) explain(ctx context.Context, act string, err error) error 
 	if err == nil {
 		return nil
 	}
+	if cause := ctx.Err(); cause != nil { // whatever else went wrong came of it
+		return export.Errorf(export.KindCancelled, "%s: %s: %w", act, d.place, cause)
+	}
 	var classified *export.Error
 	if errors.As(err, &classified) {
 		return fmt.Errorf("%s: %w", act, err)
-	}
-	if cause := ctx.Err(); cause != nil {
-		return export.Errorf(export.KindCancelled, "%s: %s: %w", act, d.place, cause)
 	}
 	found := judge(err)
 	return export.Errorf(found.kind, "%s: %s: %s", act, d.place, found.text)

@@ -3,7 +3,6 @@ package s3
 import (
 	"context"
 	"errors"
-	"hash/crc64"
 	"io"
 	"sync/atomic"
 
@@ -57,7 +56,7 @@ func (p *passage) fill(buffer []byte) (int, error) {
 		n, err := p.from.Read(buffer[filled:])
 		piece := buffer[filled : filled+n]
 		filled += n
-		p.sum = crc64.Update(p.sum, nvme, piece)
+		p.sum = addChecksum(p.sum, piece)
 		if _, broken := p.counter.Write(piece); broken != nil {
 			return filled, export.Errorf(export.KindSourceUnavailable, "what ClickHouse sent is not a file: %w", broken)
 		}
@@ -93,7 +92,7 @@ func sourceError(err error) error {
 	if errors.As(err, &classified) {
 		return err
 	}
-	return export.Errorf(export.KindSourceUnavailable, "%w", err)
+	return export.Errorf(export.KindSourceUnavailable, "the stream broke off: %w", err)
 }
 
 // readBack reads an object whole and counts it, as long as it stays the one that was looked at.

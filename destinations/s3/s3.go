@@ -7,6 +7,10 @@
 //
 // What the store must do is tried by Check, and by the tests in assumptions: If-None-Match on PutObject and on
 // CompleteMultipartUpload, and CRC64NVME checksums of whole objects, kept and given back.
+//
+// The credentials need s3:ListBucket on the bucket, and s3:GetObject, s3:PutObject and s3:AbortMultipartUpload below the
+// prefix; a check needs s3:DeleteObject too. A process that is killed may leave an unfinished upload, which no reader
+// sees: give the bucket a lifecycle rule that ends incomplete uploads after some days, more than give_up_after.
 package s3
 
 import (

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -166,12 +167,22 @@ func (u *upload) readParts(ctx, sending context.Context, rows *passage, shelf *s
 	}
 }
 
+// grace is how long a part that is on its way may go on when everything else has ended. A store that is cut off in the
+// middle of a part may still be storing it when the upload is taken back, and then keeps it.
+const grace = 5 * time.Second
+
+func withGrace(ctx context.Context) (context.Context, context.CancelFunc) {
+	request, cancel := context.WithTimeout(context.WithoutCancel(ctx), transferTimeout)
+	ended := context.AfterFunc(ctx, func() { time.AfterFunc(grace, cancel) })
+	return request, func() { ended(); cancel() }
+}
+
 func (u *upload) send(ctx context.Context, completed *types.CompletedPart, part []byte) error {
 	act := fmt.Sprintf("write part %d of %s", *completed.PartNumber, u.key)
 	if err := failpoint.Hit(ctx, "s3.part.sent"); err != nil {
 		return u.explain(ctx, act, err)
 	}
-	request, cancel := context.WithTimeout(ctx, transferTimeout)
+	request, cancel := withGrace(ctx)
 	defer cancel()
 	completed.ChecksumCRC64NVME = aws.String(checksumOf(part))
 	answer, err := u.client.UploadPart(request, &s3.UploadPartInput{

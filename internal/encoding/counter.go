@@ -33,8 +33,9 @@ func notWhole(format string, args ...any) error {
 // A file without rows is whole when ClickHouse could have written it: no byte for plain JSONEachRow, an empty frame for
 // gzip and zstd, a footer without row groups for Parquet.
 type Counter struct {
-	file  file
-	bytes uint64
+	file   file
+	bytes  uint64
+	broken error
 }
 
 // file is one form of file that is being counted.
@@ -67,6 +68,9 @@ func NewCounter(encoding export.Encoding) (*Counter, error) {
 func (c *Counter) Write(p []byte) (int, error) {
 	n, err := c.file.Write(p)
 	c.bytes += uint64(n)
+	if err != nil && c.broken == nil {
+		c.broken = err
+	}
 	return n, err
 }
 
@@ -75,7 +79,13 @@ func (c *Counter) Bytes() uint64 { return c.bytes }
 
 // Rows ends the file and gives its number of rows, or an error that wraps ErrNotWhole. Call it once, after the last
 // byte; nothing may be written after it.
-func (c *Counter) Rows() (uint64, error) { return c.file.finish() }
+func (c *Counter) Rows() (uint64, error) {
+	rows, err := c.file.finish()
+	if c.broken != nil { // also when Write's error was not looked at
+		return 0, c.broken
+	}
+	return rows, err
+}
 
 // Close releases what the count holds. A count that is given up half-way needs it; after Rows it does nothing.
 func (c *Counter) Close() { c.file.close() }

@@ -230,6 +230,23 @@ func footerStart(file []byte) int {
 	return len(file) - 8 - int(uint32(end[0])|uint32(end[1])<<8|uint32(end[2])<<16|uint32(end[3])<<24)
 }
 
+func TestAnErrorOfWriteIsNotForgotten(t *testing.T) {
+	for _, test := range []struct {
+		form export.Encoding
+		file string
+	}{{plain, "exception\n"}, {gzipped, "exception, and no gzip"}, {zstded, "exception, and no zstd"}, {parquet, "exception, and no Parquet"}} {
+		counter, err := encoding.NewCounter(test.form)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = counter.Write([]byte(test.file))
+		if rows, err := counter.Rows(); !errors.Is(err, encoding.ErrNotWhole) {
+			t.Errorf("%v: %d rows (%v) were counted", test.form, rows, err)
+		}
+		counter.Close()
+	}
+}
+
 func TestAFileLongerThanTheKeptEndIsCounted(t *testing.T) {
 	file := golden(t, "thousand.parquet")
 	start := footerStart(file)
