@@ -38,7 +38,7 @@ import (
 )
 
 // patience is how long a test waits for what takes a moment on a quiet machine.
-const patience = 90 * time.Second
+const patience = 25 * time.Second
 
 // thread is a Millrace of a test's own: namespace, database, bucket and configuration.
 type thread struct {

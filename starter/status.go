@@ -85,7 +85,7 @@ func warnings(name string, description *client.ScheduleDescription) []string {
 	switch policy := description.Schedule.Policy.Overlap; policy {
 	case enumspb.SCHEDULE_OVERLAP_POLICY_ALLOW_ALL, enumspb.SCHEDULE_OVERLAP_POLICY_BUFFER_ALL:
 	default:
-		found = append(found, fmt.Sprintf("overlap policy %s loses an interval whenever a run is late: set AllowAll with `millrace apply`, or in the UI", policy))
+		found = append(found, fmt.Sprintf("overlap policy %s loses an interval whenever a run is late: set AllowAll with `millrace apply`, or with `temporal schedule update`", policy))
 	}
 	if window := description.Schedule.Policy.CatchupWindow; window < 24*time.Hour {
 		found = append(found, fmt.Sprintf("catch-up window %s loses what is due while Temporal is down for longer: `millrace apply` sets a year", window))

@@ -3,6 +3,7 @@ package workflows
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"go.temporal.io/sdk/workflow"
 
@@ -27,6 +28,10 @@ func (r *exportRun) show(ctx workflow.Context) error {
 // at notes where the run stands, for queries and in the workflow's current details.
 func (r *exportRun) at(ctx workflow.Context, step string) {
 	r.progress.Step = step
+	if r.taken == nil {
+		r.taken = map[string]bool{}
+	}
+	r.taken[step] = true
 	workflow.SetCurrentDetails(ctx, r.details())
 }
 
@@ -46,20 +51,25 @@ func (r *exportRun) details() string {
 	var text strings.Builder
 	fmt.Fprintf(&text, "**%s** · team %s · %s\n\n", r.run.Export, r.definition.Team, r.run.Interval)
 	text.WriteString("| step | |\n|---|---|\n")
-	passed := true
 	for _, part := range storyOfARun {
 		mark := ""
 		switch {
 		case part.step == r.progress.Step:
-			mark, passed = "now", false
-		case passed:
+			mark = "now"
+		case r.taken[part.step]:
 			mark = "done"
+		case r.published != nil:
+			mark = "not needed"
 		}
 		if part.step == "writing" && r.plan != nil {
 			mark = strings.TrimSpace(fmt.Sprintf("%s %d/%d chunks, %s of %s rows, %s", mark, r.progress.ChunksDone, r.progress.Chunks,
 				count(r.progress.RowsDone), count(r.progress.Rows), bytes(r.progress.BytesDone)))
 		}
 		fmt.Fprintf(&text, "| %s | %s |\n", part.title, mark)
+	}
+	if r.published != nil {
+		fmt.Fprintf(&text, "\nPublished before, by workflow %s at %s: %s rows in %s.\n", r.published.By.WorkflowID,
+			r.published.By.At.UTC().Format(time.RFC3339), count(r.published.Rows), plural(r.published.Files, "file"))
 	}
 	return text.String()
 }

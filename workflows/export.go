@@ -1,6 +1,7 @@
 package workflows
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -21,7 +22,10 @@ var steps *activities.Steps
 //
 // It may be started by a schedule, a trigger, a backfill, the UI or by hand, and twice at once: what keeps it exact
 // lies at the destination and not in the workflow's id. A run that is published already ends as already_done.
-func Export(ctx workflow.Context, input export.Input) (export.Outcome, error) {
+//
+// The input is the JSON of an export.Input. It is read here and not by the SDK, so that a slip of the pen in an input
+// that was typed by hand ends the run with a kind and a sentence of ours.
+func Export(ctx workflow.Context, input json.RawMessage) (export.Outcome, error) {
 	run, err := newExportRun(ctx, input)
 	if err != nil {
 		return export.Outcome{}, refuse(err)
@@ -45,12 +49,20 @@ type exportRun struct {
 	// definitionHash is that of the definition with its destination's defaults, once FindPublished has told it.
 	definitionHash string
 	// plan is the plan that holds, once PrepareRun has told it.
-	plan     *export.Plan
-	progress export.Progress
+	plan *export.Plan
+	// published is the publication by somebody else that ended the run, if one did.
+	published *export.Publication
+	progress  export.Progress
+	// taken has the steps that the run has come to.
+	taken map[string]bool
 }
 
 // newExportRun finds out which interval is to be exported, and how urgent it is.
-func newExportRun(ctx workflow.Context, input export.Input) (*exportRun, error) {
+func newExportRun(ctx workflow.Context, text json.RawMessage) (*exportRun, error) {
+	input, err := readInput(text)
+	if err != nil {
+		return nil, err
+	}
 	definition := input.Definition.WithDefaults()
 	if err := definition.Validate(); err != nil {
 		return nil, err
@@ -88,6 +100,20 @@ func newExportRun(ctx workflow.Context, input export.Input) (*exportRun, error) 
 	}
 	run.progress = export.Progress{Step: "finding", Run: run.run}
 	return run, nil
+}
+
+// readInput reads an export.Input. What is no JSON is told apart from what is no definition.
+func readInput(text json.RawMessage) (export.Input, error) {
+	var input export.Input
+	if len(text) == 0 {
+		return input, export.Errorf(export.KindConfig, "the workflow has no input: give the definition of an export as JSON; examples/export-shop-events.json is one to copy")
+	}
+	err := json.Unmarshal(text, &input)
+	var classified *export.Error
+	if err != nil && !errors.As(err, &classified) {
+		err = export.Errorf(export.KindConfig, "the workflow's input is not the JSON of an export: %w; examples/export-shop-events.json is one to copy", err)
+	}
+	return input, err
 }
 
 // refuse ends the workflow for an input that nobody can work, with its kind as the error's type.
@@ -146,6 +172,7 @@ func (r *exportRun) find(ctx workflow.Context) (*export.Publication, error) {
 
 // alreadyDone ends a run that somebody published. The ledger row is written all the same: he may have died before it.
 func (r *exportRun) alreadyDone(ctx workflow.Context, published export.Publication) (export.Outcome, error) {
+	r.published = &published
 	if err := r.record(ctx); err != nil {
 		return export.Outcome{}, err
 	}
