@@ -3,9 +3,12 @@ package eventstore
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
+	"github.com/google/uuid"
 
 	"github.com/millrace/millrace/event"
 	"github.com/millrace/millrace/export"
@@ -62,20 +65,36 @@ func (s *Store) InsertBlock(ctx context.Context, block Block) error {
 	return wrap("insert block "+block.Token, s.insert(ctx, block))
 }
 
-// insert sends the whole block at once: the batch is never flushed in between, since each flush would be a part.
+// insert sends the whole block at once, column by column: the batch is never flushed in between, since each flush would
+// be a part.
 func (s *Store) insert(ctx context.Context, block Block) error {
-	batch, err := s.prepare(ctx, "INSERT INTO events (team_id, uuid, event, distinct_id, timestamp, properties, received_at, inserted_at, source, source_offset)")
+	names, columns := block.columns()
+	batch, err := s.prepare(ctx, "INSERT INTO events ("+strings.Join(names, ", ")+")")
 	if err != nil {
 		return err
 	}
-	for i, row := range block.Rows {
-		if err := batch.Append(row.TeamID, row.UUID, row.Event, row.DistinctID, row.Timestamp, row.Properties, row.ReceivedAt,
-			block.Arrival, block.Source, block.Offsets[i]); err != nil {
+	for i, column := range columns {
+		if err := batch.Column(i).Append(column); err != nil {
 			_ = batch.Abort()
-			return fmt.Errorf("encode row at offset %d: %w", block.Offsets[i], err)
+			return fmt.Errorf("encode column %s: %w", names[i], err)
 		}
 	}
 	return batch.Send()
+}
+
+// columns turns the rows into the columns of the table.
+func (b Block) columns() (names []string, columns []any) {
+	teams, uuids := make([]int64, len(b.Rows)), make([]uuid.UUID, len(b.Rows))
+	events, distinctIDs, properties := make([]string, len(b.Rows)), make([]string, len(b.Rows)), make([]string, len(b.Rows))
+	timestamps, received := make([]time.Time, len(b.Rows)), make([]time.Time, len(b.Rows))
+	for i, row := range b.Rows {
+		teams[i], uuids[i] = row.TeamID, row.UUID
+		events[i], distinctIDs[i], properties[i] = row.Event, row.DistinctID, row.Properties
+		timestamps[i], received[i] = row.Timestamp, row.ReceivedAt
+	}
+	return []string{"team_id", "uuid", "event", "distinct_id", "timestamp", "properties", "received_at", "inserted_at", "source", "source_offset"},
+		[]any{teams, uuids, events, distinctIDs, timestamps, properties, received,
+			slices.Repeat([]time.Time{b.Arrival}, len(b.Rows)), slices.Repeat([]string{b.Source}, len(b.Rows)), b.Offsets}
 }
 
 // validate refuses a block that would break what readers rely on; each is a mistake of the caller.

@@ -28,6 +28,9 @@ type PlanQuery struct {
 // A chunk is cut between two places of (hour, team, arrival time, source), so the rows that one block has of one team stay
 // together: a chunk has at most TargetRows rows, or is such a stretch alone.
 func (s *Store) PlanChunks(ctx context.Context, query PlanQuery) ([]export.Chunk, error) {
+	if err := validateRange(query.Interval, query.Team); err != nil {
+		return nil, err
+	}
 	if query.TargetRows == 0 {
 		query.TargetRows = export.DefaultChunkRows
 	}
@@ -92,6 +95,9 @@ func (s *Store) cells(ctx context.Context, query string) ([]cell, error) {
 
 // CountRows counts the rows of a chunk, for those who compare; the zero Chunk is the whole interval.
 func (s *Store) CountRows(ctx context.Context, interval export.Interval, team export.Team, chunk export.Chunk) (uint64, error) {
+	if err := validateRange(interval, team); err != nil {
+		return 0, err
+	}
 	ctx, cancel := bounded(ctx, planTimeout)
 	defer cancel()
 	var rows uint64

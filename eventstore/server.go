@@ -2,6 +2,8 @@ package eventstore
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -29,6 +31,9 @@ func (s *Store) CheckServer(ctx context.Context) error {
 		return wrap("read ClickHouse's settings back", err)
 	}
 	inTable, err := s.wrongInTable(ctx)
+	if errors.Is(err, sql.ErrNoRows) {
+		return export.Errorf(export.KindSourceUnavailable, "ClickHouse database %q has no table events: run `millrace setup`", s.Database())
+	}
 	if err != nil {
 		return wrap("read the definition of table events back", err)
 	}

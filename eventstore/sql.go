@@ -31,6 +31,14 @@ func EventsStructure() string {
 // sortOrder is the key of the events table, and so the order of chunks and of the rows in a file.
 const sortOrder = "toStartOfHour(inserted_at), team_id, inserted_at, source, source_offset"
 
+// validateRange refuses what would silently select nothing: an interval that is none, and a team that is nobody's.
+func validateRange(interval export.Interval, team export.Team) error {
+	if team == (export.Team{}) {
+		return export.Errorf(export.KindInternal, "rows of no team were asked for: name one, or all")
+	}
+	return interval.Validate()
+}
+
 // rangeOf is the condition for the rows of an interval and a team. ClickHouse does not infer the hour, which leads the
 // key, from inserted_at: both bounds are said. Times travel as integers, since a text form could round them.
 func rangeOf(interval export.Interval, team export.Team) string {

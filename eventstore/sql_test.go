@@ -61,3 +61,19 @@ func TestDeclaredStructureNamesTheExportedColumns(t *testing.T) {
 		t.Errorf("structure declares %s, selected are %s", got, SelectEvents())
 	}
 }
+
+func TestRangeOfNobodyIsRefused(t *testing.T) {
+	hour := export.Interval{Start: eleven, End: eleven.Add(time.Hour)}
+	for name, err := range map[string]error{
+		"no team":     validateRange(hour, export.Team{}),
+		"no interval": validateRange(export.Interval{}, all),
+		"backwards":   validateRange(export.Interval{Start: hour.End, End: hour.Start}, team7),
+	} {
+		if err == nil {
+			t.Errorf("%s: taken", name)
+		}
+	}
+	if err := validateRange(hour, team7); err != nil {
+		t.Errorf("an hour of a team: %v", err)
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/millrace/millrace/export"
 )
@@ -48,7 +49,7 @@ func TestServerThatIsAwayIsNamedWithoutItsPassword(t *testing.T) {
 	}
 	defer func() { _ = store.Close() }()
 	_, now := store.Now(t.Context())
-	_, open := store.OpenChunk(t.Context(), ChunkQuery{Interval: export.Interval{Start: eleven, End: eleven}, Team: all,
+	_, open := store.OpenChunk(t.Context(), ChunkQuery{Interval: export.Interval{Start: eleven, End: eleven.Add(time.Hour)}, Team: all,
 		Encoding: export.Encoding{Format: export.FormatParquet, Compression: export.CompressionZstd}})
 	for name, err := range map[string]error{"Ping": store.Ping(t.Context()), "Now": now, "CheckSchema": store.CheckSchema(t.Context()), "OpenChunk": open} {
 		if export.KindOf(err) != export.KindSourceUnavailable || !strings.Contains(err.Error(), address) || strings.Contains(err.Error(), "s3cret") {

@@ -47,7 +47,7 @@ const (
 // ClickHouse met after the first byte, is an error with a kind. Close may be called from another goroutine and at any
 // time; it ends the query at the server when that was not read to its end. The end of ctx breaks the stream off.
 func (s *Store) OpenChunk(ctx context.Context, query ChunkQuery) (io.ReadCloser, error) {
-	if err := query.Encoding.Validate(); err != nil {
+	if err := errors.Join(query.Encoding.Validate(), validateRange(query.Interval, query.Team)); err != nil {
 		return nil, err
 	}
 	return s.openStream(ctx, chunkSQL(query), query)
@@ -71,6 +71,7 @@ func (s *Store) openStream(ctx context.Context, sql string, query ChunkQuery) (*
 	if err := opened.begin(ctx, sql, s.streamSettings(query, id), contentEncoding(query.Encoding)); err != nil {
 		return nil, errors.Join(wrap("read from ClickHouse", err), opened.Close())
 	}
+	opened.stall.Stop() // it runs while somebody waits for bytes
 	return opened, nil
 }
 
