@@ -18,7 +18,7 @@ func TestWatermarkIsTheLeastOverACompleteRoster(t *testing.T) {
 	at := time.Date(2026, 11, 23, 11, 0, 0, 1000, time.UTC)
 	mark := func(partition int32, after time.Duration) eventstore.Mark {
 		m := eventstore.Mark{
-			Source: "c/t/" + string(rune('0'+partition)), Topic: "t", Partition: partition, Partitions: 3, Offset: 5, Owner: "loader-1",
+			Source: "c/t/" + string('0'+partition), Topic: "t", Partition: partition, Partitions: 3, Offset: 5, Owner: "loader-1",
 		}
 		if after >= 0 {
 			m.At = at.Add(after)

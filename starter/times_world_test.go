@@ -40,7 +40,7 @@ func TestAScheduleStartsARunForEveryIntervalOfItsGrid(t *testing.T) {
 		if time.Duration(every) >= 24*time.Hour {
 			definition.TimeZone = rapid.SampledFrom(zones).Draw(r, "zone")
 			// Most turns are at night.
-			definition.Offset = export.Duration(time.Duration(rapid.SampledFrom([]int{0, 0, 30 * 60, 3600, 7200, 9000, 26 * 3600}).Draw(r, "offset"))*time.Second) % export.Duration(every)
+			definition.Offset = export.Duration(time.Duration(rapid.SampledFrom([]int{0, 0, 30 * 60, 3600, 7200, 9000, 26 * 3600}).Draw(r, "offset"))*time.Second) % every
 		} else {
 			definition.Offset = export.Duration(time.Duration(rapid.IntRange(0, int(time.Duration(every)/time.Second)-1).Draw(r, "offset")) * time.Second)
 		}

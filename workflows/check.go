@@ -9,11 +9,11 @@ import (
 	"github.com/millrace/millrace/activities"
 )
 
-// CheckTask is the input of Check, and CheckReport its result.
-type (
-	CheckTask   = activities.CheckTask
-	CheckReport = activities.CheckReport
-)
+// CheckTask is the input of Check.
+type CheckTask = activities.CheckTask
+
+// CheckReport is the result of Check.
+type CheckReport = activities.CheckReport
 
 // Check tries a connection out from a worker, where its credentials are, and reports step by step. It is tried once:
 // who asked is waiting for the answer.

@@ -42,8 +42,12 @@ func Run(t *testing.T, newSubject func(t *testing.T) Subject) {
 		name     string
 		promises []promise
 	}{
-		{"plans", plans}, {"chunks", chunks}, {"broken sources", broken},
-		{"proofs", proofs}, {"publishing", publishing}, {"leftovers", leftovers},
+		{"plans", plans},
+		{"chunks", chunks},
+		{"broken sources", broken},
+		{"proofs", proofs},
+		{"publishing", publishing},
+		{"leftovers", leftovers},
 	} {
 		t.Run(group.name, func(t *testing.T) {
 			for _, promise := range group.promises {

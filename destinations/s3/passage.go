@@ -63,7 +63,7 @@ func (p *passage) fill(buffer []byte) (int, error) {
 		p.passed.Add(uint64(n))
 		p.tell()
 		switch {
-		case err == io.EOF: //nolint:errorlint // a wrapped EOF is an error that somebody explains, not the end
+		case err == io.EOF: // a wrapped EOF is an error that somebody explains, not the end
 			p.ended = true
 		case err != nil:
 			return filled, sourceError(err)

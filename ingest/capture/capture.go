@@ -121,7 +121,7 @@ func (c *Capture) serve(ctx context.Context, listener net.Listener) error {
 		_ = server.Close()
 	}
 	if broken == nil {
-		<-failed // http.ErrServerClosed
+		_ = <-failed // http.ErrServerClosed
 	}
 	if err := c.sink.close(drained); err != nil {
 		return errors.Join(broken, err)

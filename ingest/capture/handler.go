@@ -112,8 +112,10 @@ func (c *Capture) keep(r *http.Request, team Team, text []byte, body event.Body)
 	}
 	if len(made.messages) == 0 {
 		waiting.release()
-		return &answer{status: http.StatusBadRequest, Error: errNothingKept, Refused: made.refused,
-			Message: fmt.Sprintf("none of the events can be kept (%d refused); see refused for the reasons", len(made.refused))}
+		return &answer{
+			status: http.StatusBadRequest, Error: errNothingKept, Refused: made.refused,
+			Message: fmt.Sprintf("none of the events can be kept (%d refused); see refused for the reasons", len(made.refused)),
+		}
 	}
 
 	ctx, cancel := context.WithTimeout(r.Context(), c.config.AckTimeout)
@@ -174,8 +176,10 @@ func (c *Capture) messages(r *http.Request, team Team, text []byte, body event.B
 			Value: sarama.ByteEncoder(message.AppendJSON(make([]byte, 0, size))),
 		}
 		if bytes := record.ByteSize(2); bytes > largest {
-			made.refuse(index, sent, &event.Refusal{Reason: event.ReasonTooLarge,
-				Sentence: fmt.Sprintf("the event is %d bytes on its way, more than the %d that kafka's topic takes; send less in its properties", bytes, largest)})
+			made.refuse(index, sent, &event.Refusal{
+				Reason:   event.ReasonTooLarge,
+				Sentence: fmt.Sprintf("the event is %d bytes on its way, more than the %d that kafka's topic takes; send less in its properties", bytes, largest),
+			})
 			continue
 		}
 		made.messages = append(made.messages, record)

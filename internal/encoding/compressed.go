@@ -81,7 +81,7 @@ func (c *compressed) Write(p []byte) (int, error) {
 }
 
 func (c *compressed) finish() (uint64, error) {
-	c.input.Close()
+	_ = c.input.Close()
 	<-c.done
 	if c.err == nil && !c.fed {
 		return 0, notWhole("there is no byte of it")
