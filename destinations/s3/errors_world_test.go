@@ -4,6 +4,7 @@ package s3
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -44,5 +45,17 @@ func TestMistakesInAConnectionAreExplainedByARealStore(t *testing.T) {
 				t.Errorf("steps: %+v", steps)
 			}
 		})
+	}
+}
+
+func TestACheckNamesWhatItTries(t *testing.T) {
+	var names []string
+	err := newBucket(t).open(t, `{}`).Check(t.Context(), func(step destinations.Step) { names = append(names, step.Name) })
+	want := []string{
+		"reach the endpoint", "list objects", "write an object", "refuse a second write of it", "read it back with its checksum",
+		"write an object in parts", "refuse a second write in parts", "delete what was written",
+	}
+	if err != nil || !slices.Equal(names, want) {
+		t.Errorf("got %q (%v), want %q", names, err, want)
 	}
 }

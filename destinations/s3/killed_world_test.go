@@ -1,0 +1,104 @@
+//go:build world
+
+package s3
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"testing"
+
+	"github.com/millrace/millrace/export"
+	"github.com/millrace/millrace/internal/failpoint"
+)
+
+// childVariable makes a process of this test binary do one run and end.
+const childVariable = "MILLRACE_TEST_S3_RUN"
+
+// childRun is what such a process is told.
+type childRun struct {
+	Connection connection  `json:"connection"`
+	Plan       export.Plan `json:"plan"`
+}
+
+func init() {
+	if told := os.Getenv(childVariable); told != "" {
+		asChild = func() { os.Exit(runAsChild(told)) }
+	}
+}
+
+func runAsChild(told string) int {
+	var run childRun
+	if err := json.Unmarshal([]byte(told), &run); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 2
+	}
+	connectionBlock, err := json.Marshal(run.Connection)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 2
+	}
+	destination, err := open(context.Background(), connectionBlock, run.Plan.Definition.Settings)
+	if err == nil {
+		_, err = runOnce(context.Background(), destination, run.Plan)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
+}
+
+// A process that is killed at a side effect, before it or after it, leaves nothing that a reader could take for a run,
+// and its successor completes the run with one copy of everything. What may stay is an unfinished upload.
+func TestAProcessKilledAtAnySideEffectIsSucceeded(t *testing.T) {
+	const small, big = 10, 2*smallPart>>10 + 100
+	for _, test := range []struct {
+		point  string
+		rows   int
+		leaves int
+	}{
+		{"s3.looked", small, 0},
+		{"s3.plan.put", small, 0},
+		{"s3.plan.answered", small, 0},
+		{"s3.chunk.begun", small, 0},
+		{"s3.object.put", small, 0},
+		{"s3.object.answered", small, 0},
+		{"s3.receipt", small, 0},
+		{"s3.manifest.put", small, 0},
+		{"s3.manifest.answered", small, 0},
+		{"s3.upload.created", big, 1},
+		{"s3.part.sent", big, 1},
+		{"s3.part.answered", big, 1},
+		{"s3.complete.sent", big, 1},
+		{"s3.complete.answered", big, 0},
+	} {
+		t.Run(fmt.Sprintf("%s with %d rows", test.point, test.rows), func(t *testing.T) {
+			b := newBucket(t)
+			plan := planOf(t, test.rows)
+			program, err := os.Executable()
+			if err != nil {
+				t.Fatal(err)
+			}
+			child := exec.CommandContext(t.Context(), program)
+			child.Env = append(os.Environ(),
+				childVariable+"="+string(encoded(t, childRun{b.connection, plan})), failpoint.Variable+"="+test.point+"=kill@1")
+			output, err := child.CombinedOutput()
+			var ended *exec.ExitError
+			if !errors.As(err, &ended) || ended.Exited() {
+				t.Fatalf("the process was to be killed and ended with %v:\n%s", err, output)
+			}
+			published, err := b.open(t, jsonSettings).Published(t.Context(), plan.Run)
+			if done := test.point == "s3.manifest.answered"; err != nil || (published != nil) != done {
+				t.Errorf("published after the kill: %v (%v), want %t", published, err, done)
+			}
+			if _, err := runOnce(t.Context(), b.open(t, jsonSettings), plan); err != nil {
+				t.Fatalf("the successor: %v", err)
+			}
+			b.wantRun(t, test.leaves)
+		})
+	}
+}
