@@ -40,13 +40,16 @@ func (c Class) String() string {
 	}
 }
 
-// ClassOf finds the class of an error of sarama, wrapped or not.
+// ClassOf finds the class of an error of sarama or of this package, wrapped or not.
 func ClassOf(err error) Class {
 	// A running producer hands back a ConfigurationError for two reasons only: headers that the protocol has no place
 	// for, which we never send, and a message above MaxMessageBytes (sarama 1.61.1; pinned by a test).
 	var refused sarama.ConfigurationError
 	if errors.As(err, &refused) {
 		return TooLarge
+	}
+	if errors.Is(err, ErrNoTopic) {
+		return NoTopic
 	}
 	var code sarama.KError
 	if !errors.As(err, &code) {

@@ -81,9 +81,9 @@ func Run(ctx context.Context, config Config) error {
 func (l *Loader) Ready() <-chan struct{} { return l.ready }
 
 // Run loads until ctx ends, and then returns nil: open blocks were inserted and committed, or, if that took longer than
-// Config.Drain, will be read again by the next owner. It returns an error at once when Kafka or ClickHouse cannot be
-// reached or are not set up at the start, and later only when going on makes no sense, such as a deleted topic; all
-// other trouble is waited out. A loader runs once.
+// Config.Drain, will be read again by the next owner. It returns an error when going on makes no sense: the topic or the
+// tables are not set up, the server refuses us or cannot keep what is promised. All other trouble is waited out, also at
+// the start, for capture may run beside us and must go on accepting. A loader runs once.
 func (l *Loader) Run(ctx context.Context) error {
 	l.mu.Lock()
 	again := l.isRun
@@ -94,21 +94,11 @@ func (l *Loader) Run(ctx context.Context) error {
 	}
 	defer l.metrics.unregister()
 
-	if err := l.config.Store.CheckServer(ctx); err != nil {
-		return fmt.Errorf("check clickhouse before loading: %w", err)
-	}
-	offsets, err := broker.NewOffsets(l.config.Kafka, l.config.Group)
-	if err != nil {
+	offsets, group, err := l.connect(ctx)
+	if err != nil || offsets == nil {
 		return err
 	}
 	defer offsets.Close()
-	if _, err := offsets.Topic(ctx); err != nil {
-		return err
-	}
-	group, err := broker.NewConsumerGroup(l.config.Kafka, l.config.Group, l.config.Timing)
-	if err != nil {
-		return err
-	}
 
 	var background sync.WaitGroup
 	watched, stopWatching := context.WithCancel(context.WithoutCancel(ctx))
@@ -143,7 +133,7 @@ func (l *Loader) consume(ctx context.Context, group sarama.ConsumerGroup, offset
 		case err == nil:
 			backoff = newBackoff()
 			continue
-		case errors.Is(err, broker.ErrNoTopic), broker.ClassOf(err) == broker.NoTopic, broker.ClassOf(err) == broker.Denied:
+		case broker.ClassOf(err) == broker.NoTopic, broker.ClassOf(err) == broker.Denied:
 			return fmt.Errorf("load from kafka: %w", err)
 		}
 		pause := backoff.next()
