@@ -77,8 +77,8 @@ bench: build ## Measure an export against ClickHouse's own INSERT INTO FUNCTION 
 	@docs/benchmarks/run
 
 .PHONY: docs/screenshots
-docs/screenshots: build ## Take the pictures in the docs anew, from a running demo
-	@docs/screenshots/run
+docs/screenshots: ## Take the pictures in docs/screenshots anew, from a running demo; needs a Chromium
+	@CGO_ENABLED=0 go build -C examples/demo -o ../../bin/demo . && LDFLAGS='$(LDFLAGS)' bin/demo --then tools/screenshots/run
 
 .PHONY: clean
 clean: ## Remove bin/ and the state of the outside world; built tools stay in the cache

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os/exec"
 	"strings"
 )
@@ -62,9 +61,8 @@ func (r hyparquetReader) Read(ctx context.Context, each func(Row) error) (Totals
 		return json.Unmarshal(line, totals)
 	})
 	if err != nil {
-		command.Process.Kill()
+		_ = command.Process.Kill() // it may have ended by itself
 	}
-	io.Copy(io.Discard, output)
 	if waitErr := command.Wait(); waitErr != nil && err == nil {
 		err = fmt.Errorf("run node %s: %w: %s", r.script, waitErr, strings.TrimSpace(said.String()))
 	}

@@ -172,7 +172,7 @@ func then(ctx context.Context, line string, result *Result) error {
 	last := runs[len(runs)-1]
 	command.Env = append(os.Environ(),
 		"DEMO_SCHEDULE_URL="+result.World.scheduleURL(exportName),
-		"DEMO_RUN_URL="+result.World.workflowURL(last.By.WorkflowID, last.By.RunID),
+		"DEMO_RUN_URL="+result.World.workflowURL(last.By.WorkflowID)+"/"+last.By.RunID+"/history",
 	)
 	if err := command.Run(); err != nil {
 		return fmt.Errorf("run %s: %w", line, err)

@@ -129,7 +129,7 @@ func reportComparisons(out io.Writer, r *Result) {
 func reportAddresses(out io.Writer, r *Result) {
 	fmt.Fprintf(out, " schedule  %s\n", r.World.scheduleURL(exportName))
 	for _, manifest := range r.withRows() {
-		fmt.Fprintf(out, " run       %s\n", r.World.workflowURL(manifest.By.WorkflowID, manifest.By.RunID))
+		fmt.Fprintf(out, " run       %s\n", r.World.workflowURL(manifest.By.WorkflowID))
 	}
 	fmt.Fprintf(out, " bucket    %s, bucket %s, keys\n", r.World.S3Endpoint, r.World.Bucket)
 	for _, manifest := range r.withRows() {

@@ -17,7 +17,6 @@ type Delivery struct {
 	failed    int
 	first     error // of the first message that failed
 	logged    []string
-	started   time.Time
 	took      time.Duration
 }
 
@@ -60,6 +59,13 @@ func (d *Delivery) Confirmed() int {
 	return d.confirmed
 }
 
+// Answered is how many messages are confirmed or have failed for good.
+func (d *Delivery) Answered() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.confirmed + d.failed
+}
+
 // Check is nil when all messages were confirmed.
 func (d *Delivery) Check(sent int) error {
 	d.mu.Lock()
@@ -77,12 +83,15 @@ func (d *Delivery) Check(sent int) error {
 // send hands the events to the real client library, of which nothing but the endpoint is changed, at the pace's times,
 // and returns when every one of them is answered for. told is called about once in every tenth of the way.
 func send(ctx context.Context, endpoint, token string, events []posthog.Capture, pace Pace, told func(enqueued, confirmed int)) (*Delivery, error) {
-	delivery := &Delivery{started: pace.Start}
+	delivery := &Delivery{}
 	client, err := posthog.NewWithConfig(token, posthog.Config{Endpoint: endpoint, Callback: delivery, Logger: delivery})
 	if err != nil {
 		return nil, fmt.Errorf("make the posthog client: %w", err)
 	}
 	err = enqueue(ctx, client, events, pace, func(enqueued int) { told(enqueued, delivery.Confirmed()) })
+	if err == nil {
+		err = settle(ctx, delivery, len(events))
+	}
 	// Close sends what is left and waits for all answers.
 	if closeErr := client.Close(); err == nil && closeErr != nil {
 		err = fmt.Errorf("close the posthog client: %w", closeErr)
@@ -92,6 +101,17 @@ func send(ctx context.Context, endpoint, token string, events []posthog.Capture,
 		return delivery, err
 	}
 	return delivery, delivery.Check(len(events))
+}
+
+// settle waits until no full batch is unanswered: the library gives up at once what it is still trying again when it is
+// closed.
+func settle(ctx context.Context, delivery *Delivery, sent int) error {
+	return await(ctx, "the answers to the last events", time.Minute, func(context.Context) (string, error) {
+		if open := sent - delivery.Answered(); open >= posthog.DefaultBatchSize {
+			return commas(open) + " events are unanswered", nil
+		}
+		return "", nil
+	})
 }
 
 func enqueue(ctx context.Context, client posthog.Client, events []posthog.Capture, pace Pace, told func(int)) error {

@@ -17,7 +17,7 @@ type Times struct {
 }
 
 // coldSetUp tells a set-up that had something to build from one that only looked.
-const coldSetUp = 25 * time.Second
+const coldSetUp = time.Minute
 
 func (t Times) whole() time.Duration { return t.SetUp + t.World + t.Job }
 

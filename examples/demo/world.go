@@ -54,9 +54,9 @@ func readWorld() (World, error) {
 	return world, nil
 }
 
-// workflowURL is the page of an execution in Temporal's UI.
-func (w World) workflowURL(workflowID, runID string) string {
-	return fmt.Sprintf("%s/namespaces/%s/workflows/%s/%s/history", strings.TrimSuffix(w.TemporalUI, "/"), w.TemporalNamespace, url.PathEscape(workflowID), runID)
+// workflowURL is the page of a workflow in Temporal's UI, which leads on to its latest execution.
+func (w World) workflowURL(workflowID string) string {
+	return fmt.Sprintf("%s/namespaces/%s/workflows/%s", strings.TrimSuffix(w.TemporalUI, "/"), w.TemporalNamespace, url.PathEscape(workflowID))
 }
 
 // scheduleURL is the page of a schedule in Temporal's UI.
