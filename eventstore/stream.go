@@ -130,7 +130,7 @@ func (s *stream) begin(ctx context.Context, sql string, settings map[string]stri
 	if encoding != "" {
 		request.Header.Set("Accept-Encoding", encoding)
 	}
-	response, err := s.store.http.Do(request)
+	response, err := s.store.http.Do(request) //nolint:bodyclose // Close of the stream closes it
 	if err != nil {
 		return s.broken(err)
 	}

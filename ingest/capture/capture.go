@@ -121,7 +121,9 @@ func (c *Capture) serve(ctx context.Context, listener net.Listener) error {
 		_ = server.Close()
 	}
 	if broken == nil {
-		_ = <-failed // http.ErrServerClosed
+		if err := <-failed; !errors.Is(err, http.ErrServerClosed) {
+			broken = fmt.Errorf("serve events: %w", err)
+		}
 	}
 	if err := c.sink.close(drained); err != nil {
 		return errors.Join(broken, err)
