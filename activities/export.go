@@ -125,6 +125,8 @@ func (s *Steps) PublishRun(ctx context.Context, task FinishTask) (export.Publica
 	if err != nil {
 		return export.Publication{}, failure(ctx, err)
 	}
+	s.log().Info("run is published", "run", manifest.Run.String(), "rows", manifest.Rows, "bytes", manifest.Bytes,
+		"files", len(manifest.Receipts), "manifest", manifest.Location, "by", manifest.By.WorkflowID)
 	return manifest.Publication(), nil
 }
 
@@ -155,6 +157,7 @@ type FailedTask struct {
 
 // RecordFailure writes the ledger row of a run that failed. A later publication of the same run replaces it.
 func (s *Steps) RecordFailure(ctx context.Context, task FailedTask) error {
+	s.log().Warn("run failed", "run", task.Run.String(), "kind", task.Kind, "error", task.Message)
 	return failure(ctx, s.Events.RecordRun(ctx, failedRow(task, author(ctx))))
 }
 
