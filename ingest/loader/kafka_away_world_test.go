@@ -48,15 +48,17 @@ func TestKafkaAwayIsWaitedOutAlsoAtTheStart(t *testing.T) {
 	w := newWorld(t)
 	kafka := &ownKafka{dir: t.TempDir(), port: unusedPort(t)}
 	w.kafka = broker.Config{Brokers: []string{"127.0.0.1:" + strconv.Itoa(kafka.port)}, Topic: w.kafka.Topic}
-	running := start(t, w.config(t))
-
 	kafka.start(t)
-	t.Cleanup(func() { kafka.cluster.Close() })
 	ensured, err := broker.EnsureTopic(t.Context(), w.kafka, broker.Settings{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	w.topic = ensured.Topic
+	kafka.cluster.Close()
+
+	running := start(t, w.config(t))
+	kafka.start(t)
+	t.Cleanup(func() { kafka.cluster.Close() })
 	w.connectProducer(t)
 	w.send(t, 5000)
 	w.awaitRows(t, time.Minute)
