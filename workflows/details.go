@@ -62,7 +62,7 @@ func (r *exportRun) details() string {
 			mark = "not needed"
 		}
 		if part.step == "writing" && r.plan != nil {
-			mark = strings.TrimSpace(fmt.Sprintf("%s %d/%d chunks, %s of %s rows, %s", mark, r.progress.ChunksDone, r.progress.Chunks,
+			mark = strings.TrimSpace(fmt.Sprintf("%s %d of %d chunks, %s of %s rows, %s", mark, r.progress.ChunksDone, r.progress.Chunks,
 				count(r.progress.RowsDone), count(r.progress.Rows), bytes(r.progress.BytesDone)))
 		}
 		fmt.Fprintf(&text, "| %s | %s |\n", part.title, mark)
