@@ -27,15 +27,14 @@ func Intervals(definition export.Definition, span export.Interval) ([]export.Int
 	if err != nil {
 		return nil, err
 	}
-	intervals, err := grid.Split(span)
-	if err != nil {
+	if err := span.Validate(); err != nil {
 		return nil, err
 	}
 	if now := time.Now(); span.End.After(now) {
 		return nil, export.Errorf(export.KindConfig, "end %s is in the future, it is %s now: the last whole interval that has ended is %s",
 			span.End.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339), grid.LastEnded(now))
 	}
-	return intervals, nil
+	return grid.Split(span)
 }
 
 // Start starts the run of one interval under the id that the schedule would give it. A run that is under way already

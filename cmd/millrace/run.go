@@ -59,13 +59,13 @@ Ctrl-C stops following; the runs go on. For long ranges let Temporal do it:
 				if err != nil {
 					return err
 				}
+				if span.Length()/maxIntervals > time.Duration(definition.Every) {
+					return usagef("%s to %s has more than %s intervals of %s, which is what one call takes: use `temporal schedule backfill --schedule-id %s --overlap-policy AllowAll --start-time … --end-time …`",
+						clock(span.Start), clock(span.End), count(maxIntervals), definition.Every, args[0])
+				}
 				intervals, err := starter.Intervals(definition, span)
 				if err != nil {
 					return err
-				}
-				if len(intervals) > maxIntervals {
-					return usagef("%s to %s has %s intervals of %s, and one call takes %s: use `temporal schedule backfill --schedule-id %s --overlap-policy AllowAll --start-time … --end-time …`",
-						clock(span.Start), clock(span.End), count(len(intervals)), definition.Every, count(maxIntervals), args[0])
 				}
 				return p.runIntervals(cmd.Context(), t, s, definition, intervals, parallel, detach)
 			})
