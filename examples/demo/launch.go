@@ -32,6 +32,11 @@ func launch(ctx context.Context, progress *Progress, options Options) error {
 	if _, err := os.Stat(configFile); err != nil {
 		return fmt.Errorf("find the demo's files: %w: call it in the root of the repository", err)
 	}
+	for tool, remedy := range map[string]string{"go": "Go 1.26 or newer", "node": "Node.js 20 or newer", "npm": "Node.js 20 or newer, with npm"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			return fmt.Errorf("find the command %s: %w: install %s", tool, err, remedy)
+		}
+	}
 	self, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("find this program: %w", err)
