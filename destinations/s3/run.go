@@ -26,7 +26,10 @@ func (d *Destination) Published(ctx context.Context, run export.Run) (*export.Ma
 		return nil, err
 	}
 	manifest, err := d.readManifest(run, content)
-	return &manifest, err
+	if err != nil {
+		return nil, err
+	}
+	return &manifest, nil
 }
 
 // Prepare writes plan.json unless it is there; see destinations.Destination.
