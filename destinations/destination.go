@@ -43,9 +43,11 @@ type Destination interface {
 	Abort(ctx context.Context, run export.Run, execution string) error
 }
 
-// Prepared is the answer of Prepare: the plan that holds, and the manifest if the run was published before.
+// Prepared is the answer of Prepare.
 type Prepared struct {
-	Plan      export.Plan      `json:"plan"`
+	// Plan is the plan that holds; with Published, the one that the published run was worked by.
+	Plan export.Plan `json:"plan"`
+	// Published is the manifest when the run was published before, and nil otherwise.
 	Published *export.Manifest `json:"published,omitempty"`
 }
 
