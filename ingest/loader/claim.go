@@ -165,7 +165,7 @@ func (c *claim) finish(ctx context.Context) error {
 		return err
 	}
 	c.loader.metrics.rows.Add(float64(len(c.block.rows)))
-	c.block = block{}
+	c.block.reset()
 	return nil
 }
 

@@ -36,7 +36,7 @@ type Config struct {
 	BlockRows int
 
 	// BlockBytes is after how many bytes of message values a block is cut; the last message may reach beyond.
-	// Rows in memory take about twice as much. Default: 16 MiB.
+	// In memory, with what the insert needs, a block takes about four times as much. Default: 4 MiB.
 	BlockBytes int
 
 	// BlockAge is how long after its first message a block is cut, full or not. It is most of the time between
@@ -80,7 +80,7 @@ func (c Config) withDefaults() (Config, error) {
 		c.BlockRows = 100_000
 	}
 	if c.BlockBytes == 0 {
-		c.BlockBytes = 16 << 20
+		c.BlockBytes = 4 << 20
 	}
 	if c.BlockAge == 0 {
 		c.BlockAge = 2 * time.Second
