@@ -3,9 +3,11 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 )
@@ -26,6 +28,9 @@ func (w World) query(ctx context.Context, query string, parameters map[string]st
 		return nil, fmt.Errorf("ask ClickHouse: %w", err)
 	}
 	answer, err := http.DefaultClient.Do(request)
+	if failed := (*url.Error)(nil); errors.As(err, &failed) {
+		err = failed.Err // without the address, whose parameters may hold a secret
+	}
 	if err != nil {
 		return nil, fmt.Errorf("ask ClickHouse: %w", err)
 	}
