@@ -87,7 +87,7 @@ func (k *kafka) commit(t *testing.T, memberID string, generation int32, offset i
 		t.Error(err)
 		return nil
 	}
-	if code := answer.Errors[k.topic][0]; code != sarama.ErrNoError {
+	if code := answer.Errors[k.topic][0]; !errors.Is(code, sarama.ErrNoError) {
 		return code
 	}
 	return nil
@@ -104,7 +104,7 @@ func (k *kafka) committed(t *testing.T) (int64, string) {
 		t.Fatal(err)
 	}
 	block := answer.GetBlock(k.topic, 0)
-	if block == nil || block.Err != sarama.ErrNoError {
+	if block == nil || !errors.Is(block.Err, sarama.ErrNoError) {
 		t.Fatalf("committed offset: %+v in %+v", block, answer)
 	}
 	return block.Offset, block.Metadata

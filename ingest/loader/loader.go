@@ -119,25 +119,33 @@ func (l *Loader) Run(ctx context.Context) error {
 	return loaded
 }
 
+// settledAfter is how long a session lasts that no longer counts as one of a row of failures.
+const settledAfter = 30 * time.Second
+
 // consume joins the group again whenever a session ends: a rebalance, a coordinator's death, an unknown commit.
 func (l *Loader) consume(ctx context.Context, group sarama.ConsumerGroup, offsets *broker.Offsets) error {
 	backoff := newBackoff()
 	for ctx.Err() == nil {
+		began := time.Now()
+		next := &session{loader: l, offsets: offsets}
 		topic, err := offsets.Topic(ctx)
 		if err == nil {
-			err = group.Consume(ctx, []string{topic.Name}, &session{loader: l, topic: topic, offsets: offsets})
+			next.topic = topic
+			err = group.Consume(ctx, []string{topic.Name}, next)
+		}
+		if time.Since(began) > settledAfter {
+			backoff = newBackoff()
 		}
 		switch {
 		case ctx.Err() != nil:
 			return nil
-		case err == nil:
-			backoff = newBackoff()
-			continue
+		case err == nil && !next.failed.Load():
+			continue // a rebalance
 		case broker.ClassOf(err) == broker.NoTopic, broker.ClassOf(err) == broker.Denied:
 			return fmt.Errorf("load from kafka: %w", err)
 		}
 		pause := backoff.next()
-		l.log.Warn("no session with the kafka consumer group; joining again", "error", err, "after", pause)
+		l.log.Warn("the session with the kafka consumer group has ended; joining again", "error", err, "after", pause)
 		sleep(ctx, pause)
 	}
 	return nil

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/IBM/sarama"
@@ -19,6 +20,7 @@ type session struct {
 	topic   broker.Topic
 	offsets *broker.Offsets
 	claims  map[int32]*claim
+	failed  atomic.Bool // a claim ended with an error, and the session with it
 }
 
 // Setup finds out where each claimed partition stands, before the first message is read. It waits for ClickHouse and
@@ -71,6 +73,9 @@ func (s *session) ConsumeClaim(group sarama.ConsumerGroupSession, kafka sarama.C
 	if broker.IsFenced(err) {
 		s.loader.log.Info("partition belongs to another loader by now", "source", c.source, "offset", c.done)
 		return nil
+	}
+	if err != nil {
+		s.failed.Store(true)
 	}
 	return err
 }
