@@ -303,7 +303,8 @@ func TestTemporalAnUpdateToOtherTimesDropsThoseBeforeIt(t *testing.T) {
 	var description *client.ScheduleDescription
 	eventually(t, func() (err error) {
 		description, err = handle.Describe(t.Context())
-		if err == nil && description.Info.LastUpdateAt.IsZero() {
+		// The SDK gives no update as the zero second of 1970, and not as the zero time.
+		if err == nil && description.Info.LastUpdateAt.Unix() == 0 {
 			err = fmt.Errorf("the update has not been taken up")
 		}
 		return err

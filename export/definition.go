@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -179,6 +180,10 @@ var definitionFields = []string{
 func unmarshalDefinition(data []byte, d *Definition, times *inputTimes) error {
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(data, &fields); err != nil {
+		var other *json.UnmarshalTypeError
+		if errors.As(err, &other) {
+			return Errorf(KindConfig, "definition must be a JSON object, such as {\"name\": \"shop-events\", …}, not %s", other.Value)
+		}
 		return Errorf(KindConfig, "definition is not a JSON object: %w", err)
 	}
 	var plain plainDefinition

@@ -38,7 +38,7 @@ import (
 )
 
 // patience is how long a test waits for what takes a moment on a quiet machine.
-const patience = 25 * time.Second
+const patience = 90 * time.Second
 
 // thread is a Millrace of a test's own: namespace, database, bucket and configuration.
 type thread struct {
@@ -49,13 +49,17 @@ type thread struct {
 	config  *config.Config
 	bucket  string
 	s3      *s3.Client
+	slow    *slowWay
 }
 
-// connections are those of the tests; %[1]s is the bucket and %[2]s the store's address.
+// connections are those of the tests; %[1]s is the bucket, %[2]s the store's address, and
+// %[3]s the way to it that a test can make slow.
 const connections = `
 connections:
   - name: lake
     s3: {bucket: %[1]s, region: "env:AWS_REGION", endpoint: "%[2]s", access_key_id: "env:AWS_ACCESS_KEY_ID", secret_access_key: "env:AWS_SECRET_ACCESS_KEY"}
+  - name: slow
+    s3: {bucket: %[1]s, region: "env:AWS_REGION", endpoint: "%[3]s", access_key_id: "env:AWS_ACCESS_KEY_ID", secret_access_key: "env:AWS_SECRET_ACCESS_KEY"}
   - name: nowhere
     s3: {bucket: %[1]s-missing, region: "env:AWS_REGION", endpoint: "%[2]s", access_key_id: "env:AWS_ACCESS_KEY_ID", secret_access_key: "env:AWS_SECRET_ACCESS_KEY"}
   - name: stranger
@@ -78,12 +82,13 @@ func newThread(t *testing.T) *thread {
 	if _, err := made.s3.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: &made.bucket}); err != nil {
 		t.Fatal(err)
 	}
+	made.slow = newSlowWay(t, endpoint)
 	folder := t.TempDir()
 	if err := os.WriteFile(filepath.Join(folder, "wrong-secret"), []byte("not-the-secret"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	var err error
-	made.config, err = config.Parse(filepath.Join(folder, "millrace.yaml"), fmt.Appendf(nil, connections, made.bucket, endpoint))
+	made.config, err = config.Parse(filepath.Join(folder, "millrace.yaml"), fmt.Appendf(nil, connections, made.bucket, endpoint, made.slow.address))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -254,13 +259,19 @@ func (t *thread) manifests() map[string]export.Manifest {
 	t.Helper()
 	found := map[string]export.Manifest{}
 	for _, key := range ending(t.objects(), "/manifest.json") {
-		var manifest export.Manifest
-		if err := json.Unmarshal(t.read(key), &manifest); err != nil {
-			t.Fatalf("%s: %v", key, err)
-		}
+		manifest := t.manifest(key)
 		found[manifest.Run.Interval.Key()] = manifest
 	}
 	return found
+}
+
+func (t *thread) manifest(key string) export.Manifest {
+	t.Helper()
+	var manifest export.Manifest
+	if err := json.Unmarshal(t.read(key), &manifest); err != nil {
+		t.Fatalf("%s: %v", key, err)
+	}
+	return manifest
 }
 
 // rows are the lines of all files of an export, decoded.

@@ -39,8 +39,8 @@ type Change struct {
 	Action     Action             `json:"action"`
 	Fields     []FieldChange      `json:"fields,omitempty"`
 	Definition *export.Definition `json:"definition,omitempty"`
-	// FilledFrom is set once an update was applied: due starts since then were started again, for an update drops
-	// those that fall into it.
+	// FilledFrom is set once an update was applied: due starts since then were started again, for Temporal counts new
+	// times from the update on. Nil for a paused schedule, which has nothing due.
 	FilledFrom *time.Time `json:"filled_from,omitempty"`
 }
 
@@ -218,38 +218,31 @@ func (s *Starter) create(ctx context.Context, definition export.Definition) erro
 	return nil
 }
 
-// updateMargin covers the actions that were due while the update was under way.
-const updateMargin = time.Minute
-
 func (s *Starter) update(ctx context.Context, change Change) (Change, error) {
 	wanted, err := schedule(*change.Definition)
 	if err != nil {
 		return change, err
 	}
 	handle := s.Temporal.ScheduleClient().GetHandle(ctx, change.Export)
-	var last time.Time
+	var before client.ScheduleDescription
 	err = handle.Update(ctx, client.ScheduleUpdateOptions{
-		DoUpdate: func(before client.ScheduleUpdateInput) (*client.ScheduleUpdate, error) {
-			last = before.Description.Info.LastUpdateAt
-			if last.IsZero() {
-				last = before.Description.Info.CreatedAt
-			}
-			for _, action := range before.Description.Info.RecentActions {
-				if action.ScheduleTime.After(last) {
-					last = action.ScheduleTime
-				}
-			}
-			updated := before.Description.Schedule
-			state := updated.State
-			updated = wanted
-			updated.State = state
+		DoUpdate: func(input client.ScheduleUpdateInput) (*client.ScheduleUpdate, error) {
+			before = input.Description
+			updated := wanted
+			updated.State = before.Schedule.State
 			return &client.ScheduleUpdate{Schedule: &updated}, nil
 		},
 	})
 	if err != nil {
 		return change, fmt.Errorf("update schedule %q: %w", change.Export, err)
 	}
-	from := last.Add(-updateMargin)
+	if before.Schedule.State.Paused {
+		return change, nil // nothing is due while it is paused
+	}
+	from, err := s.notYetDue(before, *change.Definition)
+	if err != nil {
+		return change, err
+	}
 	if err := handle.Backfill(ctx, client.ScheduleBackfillOptions{Backfill: []client.ScheduleBackfill{
 		{Start: from, End: time.Now(), Overlap: overlap},
 	}}); err != nil {
@@ -257,4 +250,21 @@ func (s *Starter) update(ctx context.Context, change Change) (Change, error) {
 	}
 	change.FilledFrom = &from
 	return change, nil
+}
+
+// notYetDue is the time up to which the schedule has started everything by its old times: the last boundary of its old
+// grid, or its creation. Temporal counts new times from the update on, so what they have between the two would be lost.
+func (s *Starter) notYetDue(before client.ScheduleDescription, definition export.Definition) (time.Time, error) {
+	if input, err := s.input(before.Schedule); err == nil && input.Definition.WithDefaults().Validate() == nil {
+		definition = input.Definition
+	}
+	grid, err := definition.Grid()
+	if err != nil {
+		return time.Time{}, err
+	}
+	from := grid.LastEnded(time.Now()).End
+	if created := before.Info.CreatedAt; created.After(from) {
+		from = created
+	}
+	return from, nil
 }

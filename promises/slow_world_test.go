@@ -1,0 +1,79 @@
+//go:build world
+
+package promises
+
+import (
+	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/millrace/millrace/internal/testworld"
+)
+
+// slowWay is a way to the store on which every part of an upload takes some time, so that a chunk has a middle.
+type slowWay struct {
+	address string
+	// each is how long a part is held up, in nanoseconds.
+	each atomic.Int64
+	// parts counts the parts that came.
+	parts atomic.Int64
+}
+
+func newSlowWay(t *testing.T, endpoint string) *slowWay {
+	t.Helper()
+	target, err := url.Parse(endpoint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	way := &slowWay{}
+	// The host that the client signed for goes along, so the store takes the signature.
+	proxy := &httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.SetURL(target)
+			r.Out.Host = r.In.Host
+		},
+		ErrorLog: log.New(io.Discard, "", 0),
+	}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPut && r.URL.Query().Has("partNumber") {
+			way.parts.Add(1)
+			held := time.NewTimer(time.Duration(way.each.Load()))
+			defer held.Stop()
+			select {
+			case <-held.C:
+			case <-r.Context().Done():
+			}
+		}
+		proxy.ServeHTTP(w, r)
+	}))
+	t.Cleanup(func() {
+		server.CloseClientConnections() // clients keep some for later
+		server.Close()
+	})
+	way.address = server.URL
+	return way
+}
+
+// be makes every part from now on take so long, and counts anew.
+func (w *slowWay) be(each time.Duration) {
+	w.each.Store(int64(each))
+	w.parts.Store(0)
+}
+
+// awaitParts waits until so many parts have come.
+func (w *slowWay) awaitParts(t *testing.T, wanted int64) {
+	t.Helper()
+	testworld.Eventually(t, patience, func() error {
+		if came := w.parts.Load(); came < wanted {
+			return fmt.Errorf("%d parts have come", came)
+		}
+		return nil
+	})
+}
