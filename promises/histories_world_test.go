@@ -1,0 +1,132 @@
+//go:build world
+
+package promises
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	enumspb "go.temporal.io/api/enums/v1"
+	historypb "go.temporal.io/api/history/v1"
+	"go.temporal.io/api/temporalproto"
+	sdk "go.temporal.io/sdk/worker"
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/millrace/millrace/eventstore"
+	"github.com/millrace/millrace/eventstore/eventstoretest"
+	"github.com/millrace/millrace/export"
+	"github.com/millrace/millrace/internal/testworld"
+	"github.com/millrace/millrace/starter"
+	"github.com/millrace/millrace/workflows"
+)
+
+// recordTo is the environment variable that names a folder for the histories of this test. Each release records them:
+//
+//	MILLRACE_RECORD_HISTORIES=workflows/testdata/histories/0.1 bin/devstack --free -- go test -tags world -run Histories ./promises/
+//
+// The tests of workflows replay what was recorded, for ever.
+const recordTo = "MILLRACE_RECORD_HISTORIES"
+
+// Every way in which a run can go is replayed by the code that made it.
+func TestHistoriesOfAllKindsReplay(tt *testing.T) {
+	tt.Parallel()
+	t := newThread(tt)
+	var blocks []eventstore.Block
+	for i := range 5 {
+		made, _ := block(hour(0).Start.Add(time.Duration(i)*time.Minute), 1, 1000, `{}`)
+		blocks = append(blocks, made)
+	}
+	eventstoretest.LoadPast(tt, t.events, blocks...)
+	t.work()
+	several := hourly("several", 1)
+	several.ChunkRows = 2000
+
+	published := t.run(several, hour(0))
+	t.history("published in several chunks", published)
+	again := t.run(several, hour(0))
+	t.history("already done", again)
+	t.history("empty", t.run(several, hour(1)))
+
+	missing := several
+	missing.Connection = "nowhere"
+	t.history("failed", t.run(missing, hour(0)))
+
+	// The watermark stands at the beginning of the test, so the minute that has just begun is waited for.
+	minutely := hourly("minutely", 1)
+	minutely.Every = export.Duration(time.Minute)
+	grid, err := minutely.Grid()
+	if err != nil {
+		t.Fatal(err)
+	}
+	due := grid.Containing(time.Now())
+	testworld.Eventually(tt, patience, func() error {
+		if !time.Now().After(due.End) {
+			return fmt.Errorf("%s has not ended", due)
+		}
+		return nil
+	})
+	waiting, err := t.starter.Start(t.Context(), minutely, due)
+	if err != nil {
+		t.Fatal(err)
+	}
+	testworld.Eventually(tt, patience, func() error { return t.waitsFor(waiting, "needs") })
+	if err := t.Client.CancelWorkflow(t.Context(), waiting.WorkflowID, waiting.RunID); err != nil {
+		t.Fatal(err)
+	}
+	t.ends(waiting)
+	t.history("cancelled while it waited", waiting)
+}
+
+// run starts a run and waits until it has ended, however.
+func (t *thread) run(definition export.Definition, interval export.Interval) starter.Started {
+	t.Helper()
+	started, err := t.starter.Start(t.Context(), definition, interval)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.ends(started)
+	return started
+}
+
+func (t *thread) ends(started starter.Started) {
+	t.Helper()
+	_ = t.Client.GetWorkflow(t.Context(), started.WorkflowID, started.RunID).Get(t.Context(), nil) // each kind ends its own way
+}
+
+// history replays the history of a run that has ended, and records it when it is told to.
+func (t *thread) history(kind string, started starter.Started) {
+	t.Helper()
+	history := &historypb.History{}
+	events := t.Client.GetWorkflowHistory(t.Context(), started.WorkflowID, started.RunID, false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+	for events.HasNext() {
+		event, err := events.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		history.Events = append(history.Events, event)
+	}
+	replayer := sdk.NewWorkflowReplayer()
+	replayer.RegisterWorkflowWithOptions(workflows.Export, workflow.RegisterOptions{Name: workflows.NameExport})
+	if err := replayer.ReplayWorkflowHistory(nil, history); err != nil {
+		t.Errorf("%s: %v", kind, err)
+	}
+	folder := os.Getenv(recordTo)
+	if folder == "" {
+		return
+	}
+	text, err := temporalproto.CustomJSONMarshalOptions{Indent: " "}.Marshal(history)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join("..", folder, strings.ReplaceAll(kind, " ", "-")+".json")
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, append(text, '\n'), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,29 @@
+package workflows_test
+
+import (
+	"path/filepath"
+	"testing"
+
+	"go.temporal.io/sdk/worker"
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/millrace/millrace/workflows"
+)
+
+// Runs that an earlier release began are finished by this one: the histories that each release recorded are replayed.
+// One that fails here means that a running workflow would break; it needs workflow.GetVersion, and never a new recording.
+func TestRecordedHistoriesReplay(t *testing.T) {
+	files, err := filepath.Glob("testdata/histories/*/*.json")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("there are no recorded histories (%v)", err)
+	}
+	for _, file := range files {
+		t.Run(file, func(t *testing.T) {
+			replayer := worker.NewWorkflowReplayer()
+			replayer.RegisterWorkflowWithOptions(workflows.Export, workflow.RegisterOptions{Name: workflows.NameExport})
+			if err := replayer.ReplayWorkflowHistoryFromJSONFile(nil, file); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
