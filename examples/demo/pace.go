@@ -8,7 +8,7 @@ const (
 	longest  = 120 * time.Second
 	// lead is how long before the full minute the last event is handed to the client: it is acknowledged, carried into
 	// ClickHouse and stamped while that minute still lasts.
-	lead = 3 * time.Second
+	lead = 4 * time.Second
 	// applyLead is how long before the full minute the export is applied. The minute that ends then is the schedule's
 	// own; those before are filled.
 	applyLead = 35 * time.Second
