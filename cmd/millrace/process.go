@@ -38,7 +38,9 @@ type processFlags struct {
 	slots         worker.Slots
 }
 
-func (f *processFlags) addMetrics(command *cobra.Command) {
+// addTelemetry adds the flags of every process.
+func (f *processFlags) addTelemetry(p *program, command *cobra.Command) {
+	command.Flags().StringVar(&p.logLevel, "log-level", "info", "log from this `level` on: debug, info, warn or error")
 	command.Flags().StringVar(&f.metricsListen, "metrics-listen", "", "serve /metrics for Prometheus at this `address` (default $MILLRACE_METRICS_LISTEN, or none)")
 }
 

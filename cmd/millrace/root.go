@@ -81,7 +81,6 @@ func (p *program) root() *cobra.Command {
 	flags := root.PersistentFlags()
 	flags.BoolVar(&p.json, "json", false, "print JSON for programs instead of tables for people")
 	flags.StringVarP(&p.configPath, "config", "c", "", "the `file` of teams, connections and exports (default $MILLRACE_CONFIG, or millrace.yaml)")
-	flags.StringVar(&p.logLevel, "log-level", "info", "log from this `level` on: debug, info, warn or error")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usagef("%w: see `%s --help`", err, cmd.CommandPath())
 	})

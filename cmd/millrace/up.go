@@ -32,7 +32,7 @@ finish or are handed back, within 90 s. A second signal stops at once, and loses
 		},
 	}
 	flags.addListen(command)
-	flags.addMetrics(command)
+	flags.addTelemetry(p, command)
 	flags.addSlots(command)
 	command.Flags().BoolVar(&noSetup, "no-setup", false, "create nothing: setup was called before")
 	return command
@@ -73,7 +73,7 @@ signal stops at once, and loses nothing either: what was accepted is in Kafka an
 		},
 	}
 	flags.addListen(command)
-	flags.addMetrics(command)
+	flags.addTelemetry(p, command)
 	command.Flags().BoolVar(&captureOnly, "capture-only", false, "run capture without the loader")
 	command.Flags().BoolVar(&loaderOnly, "loader-only", false, "run the loader without capture")
 	command.Flags().BoolVar(&flags.setup, "setup", false, "create tables and topic first if they are missing")
@@ -100,7 +100,7 @@ stops at once; then chunks are written again elsewhere after their heartbeat tim
 			}, config.VarClickHouseURL, config.VarClickHouseHTTPURL)
 		},
 	}
-	flags.addMetrics(command)
+	flags.addTelemetry(p, command)
 	flags.addSlots(command)
 	return command
 }
