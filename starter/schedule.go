@@ -119,6 +119,10 @@ func movedBoundaries(grid export.Grid, usual clock) []client.ScheduleCalendarSpe
 		for _, day := range days[turn] {
 			first, last = min(first, day.Day()), max(last, day.Day())
 			weekdays = append(weekdays, int(day.Weekday()))
+			// Temporal asks a day's first second for its weekday. Where that is left out, it may be the day before's.
+			if midnight := time.Date(day.Year(), day.Month(), day.Day(), 0, 0, 0, 0, day.Location()); midnight.Hour() != 0 {
+				weekdays = append(weekdays, int(day.AddDate(0, 0, -1).Weekday()))
+			}
 		}
 		spec.DayOfMonth = []client.ScheduleRange{{Start: first, End: last}}
 		slices.Sort(weekdays)
