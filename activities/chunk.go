@@ -31,7 +31,8 @@ const finishOnStop = 60 * time.Second
 var errWorkerStopping = errors.New("the worker is stopping: the chunk was handed back")
 
 // WriteChunk writes one chunk and returns its receipt. Its heartbeat is the progress of its bytes, so one that hangs
-// times out; cancelled, it ends its query and its upload within a heartbeat.
+// times out. Cancelled, it ends its query and its upload with the next heartbeat; one that hangs hears of nothing, and
+// ends them by itself after a heartbeat timeout, when the server has given its attempt up.
 func (s *Steps) WriteChunk(ctx context.Context, task ChunkTask) (export.Receipt, error) {
 	destination, definition, err := s.open(ctx, task.Definition)
 	if err != nil {
@@ -40,19 +41,41 @@ func (s *Steps) WriteChunk(ctx context.Context, task ChunkTask) (export.Receipt,
 	working, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	go handBackOnStop(working, activity.GetWorkerStopChannel(ctx), stop)
+	hangs := endWhenItHangs(activity.GetInfo(ctx).HeartbeatTimeout, stop)
+	defer hangs.Stop()
 
 	receipt, err := destination.WriteChunk(working, destinations.ChunkTask{
 		Run: task.Run, Chunk: task.Chunk, PlanHash: task.PlanHash,
 		Execution: activity.GetInfo(ctx).WorkflowExecution.RunID,
 		Source:    chunkSource{events: s.Events, team: definition.Team, task: task},
-		Progress:  func(bytes uint64) { activity.RecordHeartbeat(ctx, ChunkProgress{Bytes: bytes}) },
+		Progress: func(bytes uint64) {
+			hangs.progressed()
+			activity.RecordHeartbeat(ctx, ChunkProgress{Bytes: bytes})
+		},
 	})
+	if err != nil && errors.Is(context.Cause(working), errHangs) {
+		return receipt, failure(ctx, export.Errorf(export.KindDestinationUnavailable, "write chunk %d: no byte has moved for %s: %w", task.Chunk.Index, hangs.after, err))
+	}
 	if err != nil && ctx.Err() == nil && errors.Is(context.Cause(working), errWorkerStopping) {
 		return receipt, notYet(errWorkerStopping.Error(), TypeWorkerStopping, time.Second)
 	}
 	receipt.Attempt = activity.GetInfo(ctx).Attempt
 	return receipt, failure(ctx, err)
 }
+
+var errHangs = errors.New("the chunk hangs")
+
+// hanging ends a chunk that makes no progress.
+type hanging struct {
+	*time.Timer
+	after time.Duration
+}
+
+func endWhenItHangs(after time.Duration, stop context.CancelCauseFunc) hanging {
+	return hanging{Timer: time.AfterFunc(after, func() { stop(errHangs) }), after: after}
+}
+
+func (h hanging) progressed() { h.Reset(h.after) }
 
 // handBackOnStop gives a stopping worker's chunk some time to finish, and then ends it.
 func handBackOnStop(working context.Context, stopping <-chan struct{}, stop context.CancelCauseFunc) {

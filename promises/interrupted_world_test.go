@@ -45,7 +45,11 @@ func (t *thread) begin(name string, each time.Duration) starter.Started {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.slow.awaitParts(t.T, 3)
+	if each < time.Minute {
+		t.slow.awaitParts(t.T, 3)
+	} else {
+		t.slow.awaitParts(t.T, 2) // more are not sent at once
+	}
 	return started
 }
 
@@ -138,6 +142,29 @@ func TestStoppingARunInTheMiddleIsHarmless(tt *testing.T) {
 		t.settles(heartbeat)
 		t.nothingPublished("terminated")
 		t.again("terminated")
+	})
+	t.Run("terminate while the store hangs", func(tt *testing.T) {
+		t := t.in(tt)
+		started := t.begin("hanging", 10*time.Minute)
+		// No heartbeat is on its way any more that could bring the news.
+		testworld.Eventually(tt, patience, func() error {
+			description, err := t.Client.DescribeWorkflowExecution(t.Context(), started.WorkflowID, started.RunID)
+			if err != nil {
+				return err
+			}
+			for _, pending := range description.PendingActivities {
+				if last := pending.LastHeartbeatTime; last != nil && time.Since(last.AsTime()) > 10*time.Second {
+					return nil
+				}
+			}
+			return fmt.Errorf("the chunk's heartbeat has not stopped: %v", description.PendingActivities)
+		})
+		if err := t.Client.TerminateWorkflow(t.Context(), started.WorkflowID, started.RunID, "the test says so"); err != nil {
+			t.Fatal(err)
+		}
+		t.settles(heartbeat)
+		t.nothingPublished("hanging")
+		t.again("hanging")
 	})
 	t.Run("reset", func(tt *testing.T) {
 		t := t.in(tt)

@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -24,6 +25,9 @@ type slowWay struct {
 	each atomic.Int64
 	// parts counts the parts that came.
 	parts atomic.Int64
+	// goOn is closed to let those go on that are held up.
+	mu   sync.Mutex
+	goOn chan struct{}
 }
 
 func newSlowWay(t *testing.T, endpoint string) *slowWay {
@@ -32,7 +36,7 @@ func newSlowWay(t *testing.T, endpoint string) *slowWay {
 	if err != nil {
 		t.Fatal(err)
 	}
-	way := &slowWay{}
+	way := &slowWay{goOn: make(chan struct{})}
 	// The host that the client signed for goes along, so the store takes the signature.
 	proxy := &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
@@ -48,12 +52,13 @@ func newSlowWay(t *testing.T, endpoint string) *slowWay {
 			defer held.Stop()
 			select {
 			case <-held.C:
-			case <-r.Context().Done():
+			case <-way.changed(): // the server does not see that a client has gone before it has read the body
 			}
 		}
 		proxy.ServeHTTP(w, r)
 	}))
 	t.Cleanup(func() {
+		way.be(0)
 		server.CloseClientConnections() // clients keep some for later
 		server.Close()
 	})
@@ -61,8 +66,18 @@ func newSlowWay(t *testing.T, endpoint string) *slowWay {
 	return way
 }
 
-// be makes every part from now on take so long, and counts anew.
+func (w *slowWay) changed() <-chan struct{} {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.goOn
+}
+
+// be makes every part from now on take so long, lets those go on that are held up, and counts anew.
 func (w *slowWay) be(each time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	close(w.goOn)
+	w.goOn = make(chan struct{})
 	w.each.Store(int64(each))
 	w.parts.Store(0)
 }
