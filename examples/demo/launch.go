@@ -44,7 +44,7 @@ func launch(ctx context.Context, progress *Progress, options Options) error {
 	if err := setUp(ctx, progress); err != nil {
 		return err
 	}
-	arguments := []string{devstackProgram, "--free"}
+	arguments := []string{devstackProgram, "--free", "--installed"}
 	for _, port := range knownPorts {
 		if free(port.number) {
 			arguments = append(arguments, "--port", fmt.Sprintf("%s=%d", port.name, port.number))
@@ -82,9 +82,14 @@ func setUp(ctx context.Context, progress *Progress) error {
 	if err := build("devstack", "-C", "devstack", "-o", "../"+devstackProgram, "."); err != nil {
 		return err
 	}
+	tools := []string{devstackProgram, "--build-only"}
+	if _, err := exec.LookPath("temporal"); err == nil {
+		// devstack is going to take it, or to build its own if that one is too old.
+		tools = append(tools, "--parts", "clickhouse,kafka,s3")
+	}
 	var all sync.WaitGroup
 	steps := []func() error{
-		func() error { return step(ctx, progress, "", os.Stderr, devstackProgram, "--build-only") },
+		func() error { return step(ctx, progress, "", os.Stderr, tools...) },
 		func() error {
 			return build("millrace", "-ldflags", os.Getenv("LDFLAGS"), "-o", millraceProgram, "./cmd/millrace")
 		},

@@ -16,7 +16,7 @@ if (!browser || !schedule || !run) throw new Error('CHROMIUM, DEMO_SCHEDULE_URL 
 const pictures = [
   { name: 'schedule', url: schedule, height: 900, text: 'Upcoming Runs' },
   { name: 'run', url: run + '?sort=ascending', height: 1090, text: 'write the ledger row' },
-  { name: 'details', url: run.replace(/\/history$/, '/user-metadata'), height: 700, text: 'Current Details', style: 'iframe { height: 20rem !important }' },
+  { name: 'details', url: run.replace(/\/history$/, '/user-metadata'), height: 800, text: 'Current Details', style: 'iframe { height: 26rem !important }' },
 ]
 
 mkdirSync(folder, { recursive: true })
