@@ -5,6 +5,7 @@ package promises
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -67,6 +68,19 @@ func TestBadInputGetsAClearAnswer(tt *testing.T) {
 	if found := t.objects(); len(found) != 0 {
 		t.Errorf("something was written: %v", found)
 	}
+	// All but the two that have no name are found by it, with their kind.
+	testworld.Eventually(tt, patience, func() error {
+		runs, err := t.starter.Runs(t.Context(), "shop-events", 100)
+		if err == nil && len(runs) != 10 {
+			err = fmt.Errorf("%d are found", len(runs))
+		}
+		for _, run := range runs {
+			if run.ErrorKind == "" {
+				err = fmt.Errorf("%s has no kind", run.WorkflowID)
+			}
+		}
+		return err
+	})
 }
 
 // fails starts Export by hand and gives what it ended with.

@@ -28,7 +28,7 @@ var steps *activities.Steps
 func Export(ctx workflow.Context, input json.RawMessage) (export.Outcome, error) {
 	run, err := newExportRun(ctx, input)
 	if err != nil {
-		return export.Outcome{}, refuse(err)
+		return export.Outcome{}, refuse(ctx, input, err)
 	}
 	if err := run.show(ctx); err != nil {
 		return export.Outcome{}, err
@@ -116,10 +116,26 @@ func readInput(text json.RawMessage) (export.Input, error) {
 	return input, err
 }
 
-// refuse ends the workflow for an input that nobody can work, with its kind as the error's type.
-func refuse(err error) error {
-	return temporal.NewNonRetryableApplicationError(err.Error(), string(export.KindOf(err)), nil)
+// refuse ends the workflow for an input that nobody can work, with its kind as the error's type, and marks it so that
+// people find it: with the name of its export too, as far as one can be read.
+func refuse(ctx workflow.Context, text json.RawMessage, cause error) error {
+	kind := export.KindOf(cause)
+	marks := []temporal.SearchAttributeUpdate{AttributeErrorKind.ValueSet(string(kind))}
+	var named struct {
+		Name string `json:"name"`
+	}
+	if json.Unmarshal(text, &named) == nil && named.Name != "" && len(named.Name) <= maxNameMark {
+		marks = append(marks, AttributeExport.ValueSet(named.Name))
+	}
+	if err := workflow.UpsertTypedSearchAttributes(ctx, marks...); err != nil {
+		workflow.GetLogger(ctx).Error("note the error's kind on the workflow", "error", err)
+	}
+	workflow.SetCurrentDetails(ctx, fmt.Sprintf("**Refused (%s):** %s\n", kind, cause))
+	return temporal.NewNonRetryableApplicationError(cause.Error(), string(kind), nil)
 }
+
+// maxNameMark keeps a name that is none from filling a search attribute, which holds 2 kB.
+const maxNameMark = 200
 
 func (r *exportRun) work(ctx workflow.Context) (export.Outcome, error) {
 	published, err := r.find(ctx)
