@@ -39,8 +39,8 @@ test/world: bin/devstack ## Run the product's tests, unit and world; PKG=./start
 	$(WORLD) go test -tags world -timeout 20m $(PKG)
 
 .PHONY: test/modules
-test/modules: ## Run the tests of the modules beside the product: devstack and examples
-	@for module in $(MODULES); do echo "go test -C $$module ./..."; go test -C $$module -timeout 20m ./... || exit 1; done
+test/modules: bin/devstack ## Run the tests of the modules beside the product: devstack and examples
+	@for module in $(MODULES); do echo "go test -C $$module -tags world ./..."; $(WORLD) go test -C $$module -tags world -timeout 20m ./... || exit 1; done
 
 .PHONY: test/race
 test/race: bin/devstack ## Run the product's tests under the race detector; needs a C compiler
@@ -65,7 +65,7 @@ lint/selftest: ## Prove that the linters refuse what they are there to refuse
 
 .PHONY: build
 build: bin/devstack ## Build bin/millrace and bin/devstack
-	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/millrace ./cmd/millrace
+	CGO_ENABLED=0 go build -ldflags '$(LDFLAGS)' -o bin/millrace ./cmd/millrace
 
 # Go knows best what has changed, so it is always asked.
 .PHONY: bin/devstack
