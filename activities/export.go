@@ -50,6 +50,7 @@ type PlanTask struct {
 
 // PlanRun computes the chunks of a run. It changes nothing: the plan holds only when PrepareRun has written it.
 func (s *Steps) PlanRun(ctx context.Context, task PlanTask) (export.Plan, error) {
+	defer alive(ctx)()
 	definition, err := destinations.Normalize(task.Definition)
 	if err != nil {
 		return export.Plan{}, failure(ctx, err)
@@ -107,6 +108,7 @@ type FinishTask struct {
 
 // ProveRun holds what is stored against the receipts and the plan. It changes nothing.
 func (s *Steps) ProveRun(ctx context.Context, task FinishTask) (export.Proof, error) {
+	defer alive(ctx)()
 	destination, _, err := s.open(ctx, task.Plan.Definition)
 	if err != nil {
 		return export.Proof{}, failure(ctx, err)

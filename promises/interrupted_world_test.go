@@ -185,6 +185,37 @@ func TestStoppingARunInTheMiddleIsHarmless(tt *testing.T) {
 	})
 }
 
+// A cancel reaches a run also while it only looks.
+func TestACancelEndsAProof(tt *testing.T) {
+	tt.Parallel()
+	t := newThread(tt)
+	t.loadBig()
+	t.work()
+	started := t.begin("unproved", time.Second)
+	t.slow.looks.Store(true) // the chunk has looked already; who looks next proves
+	t.slow.be(0)
+	testworld.Eventually(tt, patience, func() error {
+		if t.slow.held.Load() == 0 {
+			return fmt.Errorf("nobody looks yet")
+		}
+		return nil
+	})
+	if err := t.Client.CancelWorkflow(t.Context(), started.WorkflowID, started.RunID); err != nil {
+		t.Fatal(err)
+	}
+	if err := t.Client.GetWorkflow(t.Context(), started.WorkflowID, started.RunID).Get(t.Context(), nil); !temporal.IsCanceledError(err) {
+		t.Errorf("it ended with %v", err)
+	}
+	testworld.Eventually(tt, 15*time.Second, func() error {
+		if held := t.slow.held.Load(); held > 0 {
+			return fmt.Errorf("%d requests still wait", held)
+		}
+		return nil
+	})
+	t.slow.looks.Store(false)
+	t.again("unproved")
+}
+
 // in is the thread within a sub-test.
 func (t *thread) in(tt *testing.T) *thread {
 	within := *t

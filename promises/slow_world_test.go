@@ -23,6 +23,9 @@ type slowWay struct {
 	address string
 	// each is how long a part is held up, in nanoseconds.
 	each atomic.Int64
+	// looks makes it hold up every request that looks at a file, until its client gives it up; held counts them.
+	looks atomic.Bool
+	held  atomic.Int64
 	// parts counts the parts that came.
 	parts atomic.Int64
 	// goOn is closed to let those go on that are held up.
@@ -46,6 +49,12 @@ func newSlowWay(t *testing.T, endpoint string) *slowWay {
 		ErrorLog: log.New(io.Discard, "", 0),
 	}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodHead && way.looks.Load() {
+			way.held.Add(1)
+			<-r.Context().Done()
+			way.held.Add(-1)
+			return
+		}
 		if r.Method == http.MethodPut && r.URL.Query().Has("partNumber") {
 			way.parts.Add(1)
 			held := time.NewTimer(time.Duration(way.each.Load()))

@@ -215,7 +215,7 @@ func (r *exportRun) prepare(ctx workflow.Context, closing export.Closing) (*expo
 	r.at(ctx, "planning")
 	var plan export.Plan
 	task := activities.PlanTask{RunTask: r.task(), Closing: closing}
-	if err := workflow.ExecuteActivity(r.step(ctx, planTime, "count the rows and cut them into chunks"), steps.PlanRun, task).Get(ctx, &plan); err != nil {
+	if err := workflow.ExecuteActivity(r.longStep(ctx, "count the rows and cut them into chunks"), steps.PlanRun, task).Get(ctx, &plan); err != nil {
 		return nil, err
 	}
 	r.at(ctx, "preparing")
@@ -272,7 +272,7 @@ func (r *exportRun) publish(ctx workflow.Context, receipts []export.Receipt) (ex
 	task := activities.FinishTask{Plan: *r.plan, Receipts: receipts}
 	var publication export.Publication
 	summary := fmt.Sprintf("prove %s rows in %s", count(r.plan.Rows), plural(len(receipts), "file"))
-	if err := workflow.ExecuteActivity(r.step(ctx, planTime, summary), steps.ProveRun, task).Get(ctx, &task.Proof); err != nil {
+	if err := workflow.ExecuteActivity(r.longStep(ctx, summary), steps.ProveRun, task).Get(ctx, &task.Proof); err != nil {
 		return publication, err
 	}
 	r.at(ctx, "publishing")

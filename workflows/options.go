@@ -40,6 +40,13 @@ func (r *exportRun) step(ctx workflow.Context, attempt time.Duration, summary st
 	})
 }
 
+// longStep gives the options of a step that may take minutes, and is told by its heartbeat when nobody wants it any more.
+func (r *exportRun) longStep(ctx workflow.Context, summary string) workflow.Context {
+	options := workflow.GetActivityOptions(r.step(ctx, planTime, summary))
+	options.HeartbeatTimeout = heartbeat
+	return workflow.WithActivityOptions(ctx, options)
+}
+
 // waiting gives the options of the step that waits: one attempt is short, and the next comes when the step says.
 func (r *exportRun) waiting(ctx workflow.Context, summary string) workflow.Context {
 	options := workflow.GetActivityOptions(r.step(ctx, stepTime, summary))
