@@ -84,10 +84,14 @@ func (t GoTool) Build(ctx context.Context, repo, dir string, progress *Progress)
 	if err != nil {
 		return errors.New("the go command is not on PATH; install Go 1.26 or newer")
 	}
-	// Without cgo the build is the same whether or not the machine has a C compiler.
-	cmd := exec.CommandContext(ctx, program, "build", "-v", "-ldflags", "-s -w", "-o", t.File(dir), t.Package)
+	// A tool is built once on a machine, so what was compiled on the way, over a gigabyte, is not kept. It lies in dir,
+	// which is cleared away should this build not come to its end.
+	compiled := filepath.Join(dir, "go-build")
+	defer os.RemoveAll(compiled)
+	// Without cgo the build is the same whether or not the machine has a C compiler. Nobody debugs the tools.
+	cmd := exec.CommandContext(ctx, program, "build", "-v", "-gcflags", "all=-dwarf=false", "-ldflags", "-s -w", "-o", t.File(dir), t.Package)
 	cmd.Dir = filepath.Join(repo, t.Folder)
-	cmd.Env = overlay(os.Environ(), []Variable{{"CGO_ENABLED", "0"}, {"GOFLAGS", "-buildvcs=false"}, {"GOWORK", "off"}, {"GOOS", runtime.GOOS}, {"GOARCH", runtime.GOARCH}, {"PWD", cmd.Dir}})
+	cmd.Env = overlay(os.Environ(), []Variable{{"CGO_ENABLED", "0"}, {"GOCACHE", compiled}, {"GOFLAGS", "-buildvcs=false"}, {"GOWORK", "off"}, {"GOOS", runtime.GOOS}, {"GOARCH", runtime.GOARCH}, {"PWD", cmd.Dir}})
 	return progress.Run(cmd)
 }
 
