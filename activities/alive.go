@@ -11,16 +11,19 @@ import (
 const aliveEvery = 5 * time.Second
 
 // alive tells the server now and then that a step is being worked whose progress nobody can measure, so that a cancel,
-// or the end of its workflow, reaches it through the answer. What hangs is ended by the bound of its attempt.
+// or the end of its workflow, reaches it through the answer. What hangs is ended by the bound of its attempt. A step
+// that is over soon tells nothing; stop returns when nothing is being told any more, for a heartbeat of an activity that
+// has ended is a warning in the log.
 func alive(ctx context.Context) (stop func()) {
-	ended := make(chan struct{})
+	ended, silent := make(chan struct{}), make(chan struct{})
 	go func() {
+		defer close(silent)
 		beat := time.NewTicker(aliveEvery)
 		defer beat.Stop()
 		for {
-			activity.RecordHeartbeat(ctx)
 			select {
 			case <-beat.C:
+				activity.RecordHeartbeat(ctx)
 			case <-ended:
 				return
 			case <-ctx.Done():
@@ -28,5 +31,8 @@ func alive(ctx context.Context) (stop func()) {
 			}
 		}
 	}()
-	return func() { close(ended) }
+	return func() {
+		close(ended)
+		<-silent
+	}
 }

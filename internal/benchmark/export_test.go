@@ -50,7 +50,7 @@ func TestExportToParquetAgainstInsertIntoS3(t *testing.T) {
 	starts := &starter.Starter{Temporal: temporal}
 
 	fmt.Printf("machine: %d CPUs, %s/%s, %s; ClickHouse %s\n", runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version(), past.version)
-	fmt.Printf("rows: %d, %s of properties on average; Parquet, zstd; %d pairs in turn\n\n", rows, "190 B", pairs)
+	fmt.Printf("rows: %d, %d B of properties on average; Parquet, zstd; %d pairs in turn\n\n", rows, past.properties/rows, pairs)
 	for _, layout := range []struct {
 		name      string
 		chunkRows uint64
@@ -82,8 +82,10 @@ type past struct {
 	config   eventstore.Config
 	interval export.Interval
 	rows     int
-	version  string
-	conn     clickhouse.Conn
+	// properties is the size of all rows' properties, in bytes.
+	properties int
+	version    string
+	conn       clickhouse.Conn
 }
 
 func newPast(t *testing.T, rows int) *past {
@@ -104,7 +106,11 @@ func newPast(t *testing.T, rows int) *past {
 	for first := 0; first < rows; first += block {
 		size := min(block, rows-first)
 		arrival := start.Add(time.Hour * time.Duration(first) / time.Duration(rows))
-		eventstoretest.LoadPast(t, store, somethingLikeEvents(random, source, arrival, first, size))
+		loaded := somethingLikeEvents(random, source, arrival, first, size)
+		for _, row := range loaded.Rows {
+			p.properties += len(row.Properties)
+		}
+		eventstoretest.LoadPast(t, store, loaded)
 	}
 	if err := store.PublishWatermarks(t.Context(), []eventstore.Mark{{Source: source, Topic: "topic", Partition: 0, Partitions: 1, At: p.interval.End, Offset: uint64(rows), Owner: "bench"}}); err != nil {
 		t.Fatal(err)
@@ -167,13 +173,21 @@ connections:
 	}
 	worker := exec.Command(binary, "worker", "--config", file)
 	worker.Env = environment
-	worker.Stderr = os.Stderr
+	log, err := os.Create(filepath.Join(t.TempDir(), "worker.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	worker.Stderr = log
 	if err := worker.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		_ = worker.Process.Signal(syscall.SIGTERM)
 		_ = worker.Wait()
+		_ = log.Close()
+		if said, err := os.ReadFile(log.Name()); err == nil && t.Failed() {
+			t.Logf("the worker said:\n%s", said)
+		}
 	})
 	return worker
 }
