@@ -299,7 +299,7 @@ func (r *exportRun) fail(ctx workflow.Context, cause error) error {
 		logger.Error("note the error's kind on the workflow", "error", err)
 	}
 	if r.plan != nil {
-		if err := workflow.ExecuteActivity(tidy, steps.AbortRun, r.task()).Get(tidy, nil); err != nil {
+		if err := workflow.ExecuteActivity(tidy, steps.AbortRun, activities.RunTask{Definition: r.plan.Definition, Run: r.run}).Get(tidy, nil); err != nil {
 			logger.Warn("take back what is unfinished at the destination", "error", err)
 		}
 	}
