@@ -39,8 +39,8 @@ type Change struct {
 	Action     Action             `json:"action"`
 	Fields     []FieldChange      `json:"fields,omitempty"`
 	Definition *export.Definition `json:"definition,omitempty"`
-	// FilledFrom is set once an update was applied: due starts since then were started again, for Temporal counts new
-	// times from the update on. Nil for a paused schedule, which has nothing due.
+	// FilledFrom is set once an update was applied: what the new times have had due since then was started, for Temporal
+	// counts them from the update on. Nil for a paused schedule: what falls due in a pause is started by nobody.
 	FilledFrom *time.Time `json:"filled_from,omitempty"`
 }
 
@@ -190,9 +190,10 @@ func fieldChanges(before, after map[string]string) []FieldChange {
 	return changes
 }
 
-// Apply carries out a change that Diff found: it creates the schedule, or updates it and then starts again what was
-// due meanwhile, which costs nothing where it was started already. Applied twice, the second time changes nothing.
-// A pause of the schedule stays.
+// Apply carries out a change that Diff found: it creates the schedule, or updates it and then starts what its new times
+// have had due before the update, which costs nothing where it was done already. The old times need nothing: Temporal
+// starts what they have due before it takes up an update. Applied twice, the second time changes nothing. A pause of the
+// schedule stays.
 func (s *Starter) Apply(ctx context.Context, change Change) (Change, error) {
 	switch change.Action {
 	case ActionCreate:
@@ -237,7 +238,7 @@ func (s *Starter) update(ctx context.Context, change Change) (Change, error) {
 		return change, fmt.Errorf("update schedule %q: %w", change.Export, err)
 	}
 	if before.Schedule.State.Paused {
-		return change, nil // nothing is due while it is paused
+		return change, nil // what falls due in a pause is not made up for, and not here either
 	}
 	from, err := s.notYetDue(before, *change.Definition)
 	if err != nil {
@@ -246,7 +247,7 @@ func (s *Starter) update(ctx context.Context, change Change) (Change, error) {
 	if err := handle.Backfill(ctx, client.ScheduleBackfillOptions{Backfill: []client.ScheduleBackfill{
 		{Start: from, End: time.Now(), Overlap: overlap},
 	}}); err != nil {
-		return change, fmt.Errorf("start again what was due while schedule %q was updated: %w", change.Export, err)
+		return change, fmt.Errorf("start what the new times of schedule %q have had due before its update: %w", change.Export, err)
 	}
 	change.FilledFrom = &from
 	return change, nil

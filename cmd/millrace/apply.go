@@ -25,8 +25,9 @@ func (p *program) apply() *cobra.Command {
 and what is the same is not touched. The differences are shown first, and asked about. A schedule
 that the file does not name is left alone. A paused schedule stays paused.
 
-An update makes Temporal forget what was due while it happened; apply starts that again, and what
-was done already costs nothing.`,
+Temporal counts the times of an update from the update on. So where the new times have had something
+due since the last of the old ones, apply starts it; what was done already costs nothing. What falls
+due while a schedule is paused is started by nobody: fill it with temporal schedule backfill.`,
 		Example: `  millrace apply -f millrace.yaml
   millrace apply -f millrace.yaml --dry-run
   millrace apply -f millrace.yaml --yes --json`,
@@ -127,7 +128,7 @@ func printApplied(w io.Writer, change starter.Change) {
 	}
 	fmt.Fprintf(w, "%s %s", done, change.Export)
 	if change.FilledFrom != nil {
-		fmt.Fprintf(w, ", and what was due since %s started again", clock(*change.FilledFrom))
+		fmt.Fprintf(w, ", and what its times have had due since %s started", clock(*change.FilledFrom))
 	}
 	fmt.Fprintln(w)
 }
