@@ -114,7 +114,7 @@ func (w chunkWork) write(ctx context.Context, sent *content) (*object, error) {
 		if *sent, err = w.whole(rows); err != nil {
 			return nil, err
 		}
-		return w.writeAtOnce(ctx, (*first)[:n], *sent)
+		return w.writeAtOnce(ctx, rows, (*first)[:n], *sent)
 	}
 	return w.writeInParts(ctx, stop, rows, (*first)[:n], sent)
 }

@@ -1,6 +1,7 @@
 package s3
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -74,6 +75,24 @@ func (p *passage) fill(buffer []byte) (int, error) {
 
 // tell reports the progress so far, from any goroutine.
 func (p *passage) tell() { p.progress(p.passed.Load()) }
+
+// telling is a body of a request that reports progress whenever more of it is asked for, so that a link is slow, and does
+// not hang, as long as it takes anything. What the kernel holds of it, some hundred KiB on a slow link, counts as taken.
+// It can be sent again from its beginning.
+func (p *passage) telling(body []byte) io.ReadSeeker { return &telling{*bytes.NewReader(body), p.tell} }
+
+// telling has no WriteTo, which would give the whole body as one piece.
+type telling struct {
+	body bytes.Reader
+	tell func()
+}
+
+func (t *telling) Read(piece []byte) (int, error) {
+	t.tell()
+	return t.body.Read(piece)
+}
+
+func (t *telling) Seek(offset int64, whence int) (int64, error) { return t.body.Seek(offset, whence) }
 
 // content ends the count.
 func (p *passage) content() (content, error) {

@@ -1,7 +1,6 @@
 package s3
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"time"
@@ -35,14 +34,14 @@ func partSize(number int) int {
 }
 
 // writeAtOnce writes a small object in one conditional request.
-func (w chunkWork) writeAtOnce(ctx context.Context, body []byte, sent content) (*object, error) {
+func (w chunkWork) writeAtOnce(ctx context.Context, rows *passage, body []byte, sent content) (*object, error) {
 	err := failpoint.Hit(ctx, "s3.object.put")
 	var answer *s3.PutObjectOutput
 	if err == nil {
 		request, cancel := context.WithTimeout(ctx, transferTimeout)
 		defer cancel()
 		answer, err = w.client.PutObject(request, &s3.PutObjectInput{
-			Bucket: &w.place.bucket, Key: &w.key, Body: bytes.NewReader(body), IfNoneMatch: aws.String("*"),
+			Bucket: &w.place.bucket, Key: &w.key, Body: rows.telling(body), IfNoneMatch: aws.String("*"),
 			ChecksumCRC64NVME: &sent.checksum, ContentType: aws.String(w.contentType()), Metadata: w.metadata(w.Execution),
 		})
 	}
@@ -125,7 +124,7 @@ func (u *upload) relay(ctx context.Context, stop context.CancelFunc, rows *passa
 		u.parts = append(u.parts, completed)
 		group.Go(func() error {
 			defer shelf.putBack(part)
-			err := u.send(sending, completed, part)
+			err := u.send(sending, completed, rows, part)
 			rows.tell()
 			return err
 		})
@@ -177,7 +176,7 @@ func withGrace(ctx context.Context) (context.Context, context.CancelFunc) {
 	return request, func() { ended(); cancel() }
 }
 
-func (u *upload) send(ctx context.Context, completed *types.CompletedPart, part []byte) error {
+func (u *upload) send(ctx context.Context, completed *types.CompletedPart, rows *passage, part []byte) error {
 	act := fmt.Sprintf("write part %d of %s", *completed.PartNumber, u.key)
 	if err := failpoint.Hit(ctx, "s3.part.sent"); err != nil {
 		return u.explain(ctx, act, err)
@@ -187,7 +186,7 @@ func (u *upload) send(ctx context.Context, completed *types.CompletedPart, part 
 	completed.ChecksumCRC64NVME = aws.String(checksumOf(part))
 	answer, err := u.client.UploadPart(request, &s3.UploadPartInput{
 		Bucket: &u.place.bucket, Key: &u.key, UploadId: &u.id, PartNumber: completed.PartNumber,
-		Body: bytes.NewReader(part), ChecksumCRC64NVME: completed.ChecksumCRC64NVME,
+		Body: rows.telling(part), ChecksumCRC64NVME: completed.ChecksumCRC64NVME,
 	})
 	if err == nil {
 		err = failpoint.Hit(ctx, "s3.part.answered")
