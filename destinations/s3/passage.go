@@ -92,6 +92,7 @@ func (t *telling) Read(piece []byte) (int, error) {
 	return t.body.Read(piece)
 }
 
+// Seek goes to where it is to be sent from; see io.Seeker.
 func (t *telling) Seek(offset int64, whence int) (int64, error) { return t.body.Seek(offset, whence) }
 
 // content ends the count.
