@@ -20,6 +20,22 @@ const (
 	codeViolatedConstraint = 469
 )
 
+// passingCodes are troubles of a server that pass, or that its operator mends without touching our block: time, memory,
+// disk, too many parts or queries, a server or table that is read-only for now, replicas and their keeper, a shutdown, a
+// query that was killed, an earlier copy that still runs, and a refusal by the constraint.
+var passingCodes = []int32{
+	159, 160, // TIMEOUT_EXCEEDED, TOO_SLOW
+	209, 210, // SOCKET_TIMEOUT, NETWORK_ERROR
+	202,      // TOO_MANY_SIMULTANEOUS_QUERIES
+	241, 243, // MEMORY_LIMIT_EXCEEDED, NOT_ENOUGH_SPACE
+	252,      // TOO_MANY_PARTS
+	164, 242, // READONLY, TABLE_IS_READ_ONLY
+	225, 999, 285, 319, // NO_ZOOKEEPER, KEEPER_EXCEPTION, TOO_FEW_LIVE_REPLICAS, UNKNOWN_STATUS_OF_INSERT
+	236, 394, // ABORTED, QUERY_WAS_CANCELLED
+	codeQueryIDInUse,
+	codeViolatedConstraint,
+}
+
 // internalCodes mean that a query of ours is wrong, or that the server is not the one it was written for: no repetition
 // mends that. Every other code is taken for a state of the server that passes or that its operator mends.
 var internalCodes = []int32{
@@ -101,3 +117,10 @@ func IsArrivalRefused(err error) bool { return exceptionCode(err) == codeViolate
 // IsStillRunning tells that the server still runs an earlier copy of the block, or has answered it a moment ago and not
 // struck it off its list yet. Whoever repeats a block waits and tries again.
 func IsStillRunning(err error) bool { return exceptionCode(err) == codeQueryIDInUse }
+
+// IsPassing tells an error that waiting mends, or that says nothing about the block it came for: the network's, and those
+// of a server in trouble. All others come from the block or the tables, and come again.
+func IsPassing(err error) bool {
+	code := exceptionCode(err)
+	return code == 0 || slices.Contains(passingCodes, code)
+}

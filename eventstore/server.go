@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
 
@@ -16,10 +17,6 @@ import (
 
 // ArrivalConstraint is the expression of the events table's constraint `arrival`, as the schema says it.
 const ArrivalConstraint = "inserted_at > nowInBlock64(6) - INTERVAL 10 MINUTE AND inserted_at < nowInBlock64(6) + INTERVAL 1 MINUTE"
-
-// minTokenWindow is the least window of tokens, in blocks: ten minutes of 8 partitions at one block a second, ten times
-// over. A token that fell out of it before the constraint refuses its block would let a row in twice.
-const minTokenWindow = 48_000
 
 // CheckServer reads back what Millrace leans on and a server may have set otherwise: the effective settings of an
 // insert, the table's window of tokens, and the constraint on arrival times. Its error names all that is wrong.
@@ -32,7 +29,7 @@ func (s *Store) CheckServer(ctx context.Context) error {
 	}
 	inTable, err := s.wrongInTable(ctx)
 	if errors.Is(err, sql.ErrNoRows) {
-		return export.Errorf(export.KindSourceUnavailable, "ClickHouse database %q has no table events: run `millrace setup`", s.Database())
+		return s.noEvents()
 	}
 	if err != nil {
 		return wrap("read the definition of table events back", err)
@@ -77,27 +74,24 @@ func (s *Store) wrongSettings(ctx context.Context) ([]string, error) {
 	return wrong, nil
 }
 
-// wrongInTable holds the table that is there against the schema. The server itself brings both texts of the constraint
-// into one form.
+// wrongInTable holds the table that is there against what the loader needs of it.
 func (s *Store) wrongInTable(ctx context.Context) ([]string, error) {
 	const query = `
-SELECT toUInt64OrZero(extract(engine_full, 'non_replicated_deduplication_window = (\\d+)')),
-       engine, create_table_query, formatQuerySingleLine(?)
+SELECT toUInt64OrZero(extract(engine_full, 'non_replicated_deduplication_window = (\\d+)')), engine, create_table_query
 FROM system.tables WHERE database = currentDatabase() AND name = 'events'`
-	const frame = "CREATE TABLE t (a UInt8, CONSTRAINT arrival CHECK %s) ENGINE = Null"
 	var window uint64
-	var engine, definition, framed string
-	if err := s.ask(ctx, query, []any{fmt.Sprintf(frame, ArrivalConstraint)}, &window, &engine, &definition, &framed); err != nil {
+	var engine, definition string
+	if err := s.ask(ctx, query, nil, &window, &engine, &definition); err != nil {
 		return nil, err
 	}
 	var wrong []string
-	if window < minTokenWindow && !strings.HasPrefix(engine, "Replicated") {
-		wrong = append(wrong, fmt.Sprintf("table events remembers %d tokens, %d are needed: ALTER TABLE events MODIFY SETTING non_replicated_deduplication_window = %d",
-			window, minTokenWindow, minTokenWindow))
+	limits, found := parseLimits(definition)
+	if !found {
+		limits.MaxAge = 10 * time.Minute // as the remedy makes it
+		wrong = append(wrong, noConstraint)
 	}
-	constraint := framed[strings.Index(framed, "CONSTRAINT"):strings.LastIndex(framed, ") ENGINE")]
-	if !strings.Contains(definition, constraint) {
-		wrong = append(wrong, "table events has no such constraint: ALTER TABLE events ADD CONSTRAINT arrival CHECK "+ArrivalConstraint)
+	if small := wrongWindow(window, limits); small != "" && !strings.HasPrefix(engine, "Replicated") {
+		wrong = append(wrong, small)
 	}
 	return wrong, nil
 }

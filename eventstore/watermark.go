@@ -20,14 +20,38 @@ type Mark struct {
 	// At is the arrival time up to which the partition is complete. The zero time means `new`: the partition is on the
 	// roster and has promised nothing yet, which makes every reader wait.
 	At time.Time
+	// New tells that the partition is on the roster and has promised nothing since, which makes every reader wait, whatever
+	// At says: it is new, or comes back from being retired.
+	New bool
+	// Retired takes the partition off the roster: readers pass it over. Only a mark with a later At brings it back.
+	Retired bool
 	// Offset is the first offset that is not loaded yet.
 	Offset uint64
 	// Owner names the process that publishes, for people.
 	Owner string
 }
 
-// new tells a partition that has promised nothing yet.
-func (m Mark) new() bool { return m.At.IsZero() }
+// IsNew tells a partition that is on the roster and has promised nothing yet.
+func (m Mark) IsNew() bool { return !m.Retired && (m.New || m.At.IsZero()) }
+
+// IsRetired tells a partition that was taken off the roster.
+func (m Mark) IsRetired() bool { return m.Retired }
+
+// The states of a mark in the table.
+const (
+	stateNew     = "new"
+	stateRetired = "retired"
+)
+
+func (m Mark) state() string {
+	switch {
+	case m.Retired:
+		return stateRetired
+	case m.IsNew():
+		return stateNew
+	}
+	return ""
+}
 
 // PublishWatermarks adds marks to the roster, in one insert. Readers take the greatest of each partition, so an older
 // mark that comes late, or the same one twice, changes nothing.
@@ -39,16 +63,16 @@ func (s *Store) PublishWatermarks(ctx context.Context, marks []Mark) error {
 }
 
 func (s *Store) insertMarks(ctx context.Context, marks []Mark) error {
-	batch, err := s.prepare(ctx, "INSERT INTO watermarks (topic, partition, partitions, source, at, next_offset, owner)")
+	batch, err := s.prepare(ctx, "INSERT INTO watermarks (topic, partition, partitions, source, at, next_offset, owner, state)")
 	if err != nil {
 		return err
 	}
 	for _, mark := range marks {
 		at := mark.At
-		if mark.new() {
+		if at.IsZero() {
 			at = time.Unix(0, 0)
 		}
-		if err := batch.Append(mark.Topic, mark.Partition, mark.Partitions, mark.Source, at, mark.Offset, mark.Owner); err != nil {
+		if err := batch.Append(mark.Topic, mark.Partition, mark.Partitions, mark.Source, at, mark.Offset, mark.Owner, mark.state()); err != nil {
 			_ = batch.Abort()
 			return fmt.Errorf("encode mark of %s: %w", mark.Source, err)
 		}
@@ -66,14 +90,14 @@ type Watermark struct {
 	HeldBy string
 	// Reason says in words why it is not Complete; empty when it is.
 	Reason string
-	// Marks are the roster, by topic and partition.
+	// Marks are the roster, by topic and partition, with those that were retired.
 	Marks []Mark
 }
 
 // watermarkQuery takes the greatest mark of each partition. The count of partitions is the greatest that any owner has
 // seen: a topic only grows, and until the new partitions have owners nothing is complete.
 const watermarkQuery = `SELECT topic, partition, max(partitions), argMax(source, at), toUnixTimestamp64Micro(max(at)) AS at_micros,
-argMax(next_offset, at), argMax(owner, at)
+argMax(next_offset, at), argMax(owner, at), argMax(state, at)
 FROM watermarks GROUP BY topic, partition`
 
 // Watermark reads roster and marks in one query. It reads every time anew, and never asks a clock.
@@ -88,12 +112,14 @@ func (s *Store) Watermark(ctx context.Context) (Watermark, error) {
 	err = eachRow(rows, func() error {
 		var mark Mark
 		var micros int64
-		if err := rows.Scan(&mark.Topic, &mark.Partition, &mark.Partitions, &mark.Source, &micros, &mark.Offset, &mark.Owner); err != nil {
+		var state string
+		if err := rows.Scan(&mark.Topic, &mark.Partition, &mark.Partitions, &mark.Source, &micros, &mark.Offset, &mark.Owner, &state); err != nil {
 			return err
 		}
 		if micros > 0 {
 			mark.At = time.UnixMicro(micros).UTC()
 		}
+		mark.New, mark.Retired = state == stateNew, state == stateRetired
 		marks = append(marks, mark)
 		return nil
 	})
@@ -108,8 +134,9 @@ func overRoster(marks []Mark) Watermark {
 	slices.SortFunc(marks, func(a, b Mark) int {
 		return cmp.Or(cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition))
 	})
-	if len(marks) == 0 {
-		return Watermark{Reason: "no loader has ever published a watermark: start `millrace ingest` or `millrace up`"}
+	onRoster := slices.DeleteFunc(slices.Clone(marks), Mark.IsRetired)
+	if len(onRoster) == 0 {
+		return Watermark{Marks: marks, Reason: "no loader has ever published a watermark: start `millrace ingest` or `millrace up`"}
 	}
 	byTopic := map[string]map[int32]Mark{}
 	partitions := map[string]int32{}
@@ -128,12 +155,12 @@ func overRoster(marks []Mark) Watermark {
 			case !there:
 				return Watermark{Marks: marks, HeldBy: fmt.Sprintf("%s/%d", topic, partition),
 					Reason: fmt.Sprintf("partition %d of %d of topic %s has no loader yet", partition, count, topic)}
-			case mark.new():
+			case mark.IsNew():
 				return Watermark{Marks: marks, HeldBy: mark.Source,
 					Reason: fmt.Sprintf("partition %d of %d of topic %s is new: its loader %s has not begun", partition, count, topic, mark.Owner)}
 			}
 		}
 	}
-	least := slices.MinFunc(marks, func(a, b Mark) int { return a.At.Compare(b.At) })
+	least := slices.MinFunc(onRoster, func(a, b Mark) int { return a.At.Compare(b.At) })
 	return Watermark{Complete: true, At: least.At, HeldBy: least.Source, Marks: marks}
 }

@@ -2,6 +2,7 @@ package loader
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -16,7 +17,7 @@ import (
 // promiseEvery is how often an idle partition moves its watermark, and at most how often marks are published.
 const promiseEvery = time.Second
 
-// claim is one partition in one generation. All but status belongs to the goroutine of load.
+// claim is one partition in one generation. All but status belongs to the goroutine of run.
 type claim struct {
 	loader    *Loader
 	topic     broker.Topic
@@ -25,13 +26,25 @@ type claim struct {
 	partition int32
 	source    string
 
-	readFrom  int64     // where sarama opens the partition
-	next      int64     // the first offset that is neither loaded nor in the block
-	done      int64     // the first offset that is not committed
-	watermark time.Time // W, the last that was committed or found
-	promised  time.Time // when W was committed, by this process's monotonic clock
-	stopped   string    // why only people can go on; empty if all is well
+	// The partition's state, as it was found or last committed.
+	done      int64     // c, the first offset that is not loaded
+	watermark time.Time // W
+	published int64     // p
+	plan      *Plan     // the open one
+
+	isNew    bool      // it has to commit a W before it may plan
+	promised time.Time // when W was committed, by this process's monotonic clock
+	start    int64     // of Kafka's log, when the partition was claimed
+	end      int64     // of Kafka's log, likewise
+	readFrom int64     // where sarama opens the partition
+
+	knownFrom int64 // from where on the messages' keys are known
+	next      int64 // the first offset that was not taken up
+	window    *window
 	block     block
+	rest      []block                 // what follows block, when it was cut into pieces
+	ahead     *sarama.ConsumerMessage // read, and not taken up yet
+	stopped   string                  // why only people can go on; empty if all is well
 
 	mu     sync.Mutex
 	status PartitionStatus
@@ -52,74 +65,55 @@ func (c *claim) note(change func(*PartitionStatus)) {
 	change(&c.status)
 }
 
-// resume finds where the partition stands: by the group's commit, by the rows in ClickHouse, and by what Kafka still has.
-func (c *claim) resume(ctx context.Context, store *eventstore.Store) error {
-	committed, metadata, err := c.offsets.Committed(ctx, c.partition)
-	if err != nil {
-		return err
-	}
-	last, err := store.LastLoaded(ctx, c.source)
-	if err != nil {
-		return fmt.Errorf("read the last row of %s: %w", c.source, err)
-	}
-	start, end, err := c.offsets.Bounds(c.partition)
-	if err != nil {
-		return err
-	}
-	state, err := parseState(metadata)
-	switch {
-	case err != nil:
-		c.stopped = fmt.Sprintf("the metadata of its committed offset cannot be read: %v", err)
-	case state.TopicID != "" && state.TopicID != c.topic.ID:
-		c.stopped = fmt.Sprintf("group %s has committed for another topic of the same name (id %s, now %s); if that topic's events are given up, delete the group's offsets of topic %s",
-			c.loader.config.Group, state.TopicID, c.topic.ID, c.topic.Name)
-	}
-	c.next = max(committed, 0)
-	if committed < 0 {
-		c.next = start
-	}
-	if last.Found {
-		c.next = max(c.next, int64(last.Offset)+1)
-	}
-	switch {
-	case c.stopped != "":
-	case c.next < start:
-		c.stopped = fmt.Sprintf("offset %d is to be loaded next, but kafka has deleted everything before %d; if these events are given up, set the group's offset to %d", c.next, start, start)
-	case c.next > end:
-		c.stopped = fmt.Sprintf("offset %d is to be loaded next, but kafka's log ends at %d: it has lost events that were loaded before", c.next, end)
-	}
-	c.readFrom, c.done = c.next, c.next
-	if c.stopped != "" {
-		c.readFrom = end // which sarama can open; nothing of it is read
-	}
-	c.watermark = later(state.watermark(), last.Arrival)
-	c.note(func(s *PartitionStatus) {
-		s.Next, s.End, s.Watermark, s.watermarkKnown, s.Stopped = c.next, end, c.watermark, time.Now(), c.stopped
-	})
-	return nil
+// errStopped says that the partition waits for people.
+var errStopped = errors.New("the partition is stopped, for people to look at")
+
+// stop leaves the partition as it stands, says why, and how people can mend it.
+func (c *claim) stop(format string, args ...any) error {
+	c.stopped = fmt.Sprintf(format, args...) + fmt.Sprintf("; look at it with `millrace ingest repair --partition %d`", c.partition)
+	c.note(func(s *PartitionStatus) { s.Stopped = c.stopped })
+	return errStopped
 }
 
-// load goes round until the session ends, then drains. What it does for a block and for the watermark may take until
-// work ends, which is a while after the session: the generation is ours until we let go.
-func (c *claim) load(session, work context.Context, messages <-chan *sarama.ConsumerMessage) error {
+// run settles the plan that it finds, and then goes round until the session ends, and drains. What it does for a block
+// may take until work ends, which is a while after the session: the generation is ours until we let go.
+func (c *claim) run(session, work context.Context, messages <-chan *sarama.ConsumerMessage) error {
+	if c.plan != nil {
+		if err := c.repair(session, work, messages); err != nil {
+			return err
+		}
+	}
+	if err := c.checkLog(); err != nil {
+		return err
+	}
 	if err := c.promise(work); err != nil {
 		return err
 	}
+	return c.load(session, work, messages)
+}
+
+func (c *claim) load(session, work context.Context, messages <-chan *sarama.ConsumerMessage) error {
 	ticker := time.NewTicker(promiseEvery)
 	defer ticker.Stop()
+	if message := c.ahead; message != nil {
+		c.ahead = nil
+		if err := c.collect(session, work, message); err != nil {
+			return err
+		}
+	}
 	for {
 		select {
 		case <-session.Done():
-			return c.drain(work)
+			return c.drain(session, work)
 		case message, open := <-messages:
 			if !open {
-				return c.drain(work)
+				return c.drain(session, work)
 			}
-			if err := c.collect(work, message); err != nil {
+			if err := c.collect(session, work, message); err != nil {
 				return err
 			}
 		case <-c.block.due:
-			if err := c.finish(work); err != nil {
+			if err := c.finish(session, work); err != nil {
 				return err
 			}
 		case <-ticker.C:
@@ -133,89 +127,104 @@ func (c *claim) load(session, work context.Context, messages <-chan *sarama.Cons
 	}
 }
 
-// collect adds a message to the block, and finishes the block when it is full.
-func (c *claim) collect(ctx context.Context, message *sarama.ConsumerMessage) error {
+// collect adds a message to the block, and finishes the block when it is full. Messages before the committed offset only
+// tell which events are there already.
+func (c *claim) collect(session, work context.Context, message *sarama.ConsumerMessage) error {
 	if message.Offset < c.next {
-		return nil // sarama reads whole batches, also from their middle
+		c.remember(message)
+		return nil
 	}
-	if err := failpoint.Hit(ctx, "loader.polled"); err != nil {
+	if err := failpoint.Hit(work, "loader.polled"); err != nil {
 		return err
 	}
-	if err := c.block.add(message, c.loader.config.BlockAge); err != nil {
-		c.loader.metrics.unreadable.Inc()
-		c.loader.log.Error("message left out: it cannot be read", "source", c.source, "offset", message.Offset, "reason", err)
+	if c.block.messages == 0 {
+		c.window.forget(c.next - c.loader.config.Duplicates)
 	}
-	c.next = message.Offset + 1
+	c.take(message)
 	if c.block.messages >= c.loader.config.BlockRows || c.block.bytes >= c.loader.config.BlockBytes {
-		return c.finish(ctx)
+		return c.finish(session, work)
 	}
 	return nil
 }
 
-// finish inserts the block and commits the offset after it.
-func (c *claim) finish(ctx context.Context) error {
-	arrival := c.watermark
-	if len(c.block.rows) > 0 {
-		var err error
-		if arrival, err = c.insert(ctx); err != nil {
+// take adds a message to the block.
+func (c *claim) take(message *sarama.ConsumerMessage) {
+	c.block.add(message, c.window, c.loader.config.BlockAge)
+	c.next = message.Offset + 1
+}
+
+// drain finishes an open block. If that does not work in time, its offsets are still uncommitted, and the next owner
+// settles its plan or reads them again.
+func (c *claim) drain(session, work context.Context) error {
+	if err := c.finish(session, work); err != nil {
+		return fmt.Errorf("drain the open block from offset %d: %w", c.done, err)
+	}
+	return nil
+}
+
+// finish brings what was collected into the table, block by block.
+func (c *claim) finish(session, work context.Context) error {
+	for c.block.messages > 0 {
+		if err := c.planBlock(work, 0, time.Time{}); err != nil {
+			return err
+		}
+		if err := c.settle(session, work, true); err != nil {
 			return err
 		}
 	}
-	if err := c.commit(ctx, c.next, arrival); err != nil {
-		return err
-	}
-	c.loader.metrics.rows.Add(float64(len(c.block.rows)))
-	c.block.reset()
 	return nil
 }
 
-// drain finishes an open block. If that does not work in time, its offsets are still uncommitted and are read again.
-func (c *claim) drain(ctx context.Context) error {
-	if c.block.messages == 0 {
-		return nil
-	}
-	if err := c.finish(ctx); err != nil {
-		return fmt.Errorf("drain the open block from offset %d, which will be read again: %w", c.done, err)
-	}
-	return nil
-}
-
-// promise moves the watermark to ClickHouse's clock. Nothing is being inserted here, and the next block's T will be
-// above whatever is promised, so the time that was read may be old by any amount.
+// promise moves the watermark to ClickHouse's clock. No plan is open here, and the next plan's T will be above whatever
+// is promised, so the time that was read may be old by any amount.
 func (c *claim) promise(ctx context.Context) error {
-	now, err := c.now(ctx)
-	if err != nil {
+	now, err := c.loader.clock.now(ctx)
+	if err != nil && !c.isNew {
 		c.loader.log.Warn("the watermark stands still: clickhouse does not tell the time", "source", c.source, "error", err)
 		return nil
+	}
+	if c.isNew { // above the mark that says so
+		now = later(now, c.watermark.Add(time.Microsecond))
 	}
 	if !now.After(c.watermark) {
 		return nil
 	}
-	return c.commit(ctx, c.done, now)
-}
-
-// commit makes offset and watermark the partition's state, and hands them to be published. An error ends the session,
-// because a commit without an answer may still arrive, and only a new generation keeps it from undoing a later one.
-func (c *claim) commit(ctx context.Context, offset int64, watermark time.Time) error {
-	if err := failpoint.Hit(ctx, "loader.commit"); err != nil {
+	if err := failpoint.Hit(ctx, "loader.promise"); err != nil {
 		return err
 	}
-	metadata, err := state{TopicID: c.topic.ID, Watermark: watermark.UnixMicro()}.text()
+	if err := c.commit(ctx, c.done, now, nil); err != nil {
+		return err
+	}
+	if err := failpoint.Hit(ctx, "loader.promised"); err != nil {
+		return err
+	}
+	c.isNew = false
+	c.publish()
+	return nil
+}
+
+// commit makes offset, watermark and plan the partition's state. An error ends the session, because a commit without an
+// answer may still arrive, and only a new generation keeps it from undoing a later one.
+func (c *claim) commit(ctx context.Context, offset int64, watermark time.Time, plan *Plan) error {
+	p := max(c.published, c.loader.publisher.answered(c.source))
+	metadata, err := State{TopicID: c.topic.ID, W: micros(watermark), P: p, Plan: plan}.text()
 	if err != nil {
 		return err
 	}
 	if err := c.offsets.Commit(ctx, c.owner, c.partition, offset, metadata); err != nil {
 		return err
 	}
-	if err := failpoint.Hit(ctx, "loader.committed"); err != nil {
-		return err
-	}
-	c.done, c.watermark, c.promised = offset, watermark, time.Now()
-	c.loader.publisher.offer(c.mark(watermark))
-	c.note(func(s *PartitionStatus) {
-		s.Next, s.End, s.Watermark, s.watermarkKnown = offset, max(s.End, offset), watermark, c.promised
-	})
+	c.done, c.watermark, c.plan, c.published = offset, watermark, plan, p
 	return nil
+}
+
+// publish hands the committed watermark over to be published.
+func (c *claim) publish() {
+	c.promised = time.Now()
+	c.loader.publisher.offer(c.mark(c.watermark))
+	c.note(func(s *PartitionStatus) {
+		s.Next, s.End, s.Watermark, s.watermarkKnown = c.done, max(s.End, c.done), c.watermark, c.promised
+	})
 }
 
 func (c *claim) mark(at time.Time) eventstore.Mark {

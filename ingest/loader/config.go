@@ -43,6 +43,12 @@ type Config struct {
 	// acceptance and visibility; shorter makes more parts. Default: 2 s.
 	BlockAge time.Duration
 
+	// Duplicates is how many offsets back an event is looked for that is there already: with the same team, uuid, name,
+	// distinct id and time. It takes 26 MB for each claimed partition at a million, and as many messages are read again
+	// when a partition is claimed. All loaders of a group need the same number, or they cannot repeat each other's plans
+	// and wait them out instead. Negative turns it off. Default and most: 1,000,000.
+	Duplicates int64
+
 	// Drain bounds how long open blocks may take to be inserted and committed when Run is cancelled or partitions go to
 	// another loader; what is not done by then is read again. Keep it below Timing.RebalanceTimeout. Default: 20 s.
 	Drain time.Duration
@@ -85,6 +91,14 @@ func (c Config) withDefaults() (Config, error) {
 	if c.BlockAge == 0 {
 		c.BlockAge = 2 * time.Second
 	}
+	switch {
+	case c.Duplicates == 0:
+		c.Duplicates = 1_000_000
+	case c.Duplicates < 0:
+		c.Duplicates = 0
+	case c.Duplicates > 1_000_000:
+		return c, fmt.Errorf("loader config: Duplicates is %d; give at most 1,000,000, which take 26 MB a partition", c.Duplicates)
+	}
 	if c.Drain == 0 {
 		c.Drain = 20 * time.Second
 	}
@@ -106,3 +120,6 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	return c, nil
 }
+
+// parser names what makes rows of messages.
+func (c Config) parser() string { return fmt.Sprintf("%d/%d", parserVersion, c.Duplicates) }

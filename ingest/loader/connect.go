@@ -5,40 +5,38 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/IBM/sarama"
-
 	"github.com/millrace/millrace/eventstore"
 	"github.com/millrace/millrace/ingest/broker"
 )
 
 // connect waits until ClickHouse and Kafka answer, and finds out whether they are as they must be. Nothing is open when
 // it returns an error, or no offsets because ctx has ended.
-func (l *Loader) connect(ctx context.Context) (*broker.Offsets, sarama.ConsumerGroup, error) {
+func (l *Loader) connect(ctx context.Context) (*broker.Offsets, error) {
 	err := l.await(ctx, "clickhouse", isAway, l.config.Store.Ping)
 	if err == nil && ctx.Err() == nil {
 		err = l.config.Store.CheckServer(ctx)
 	}
+	if err == nil && ctx.Err() == nil {
+		l.limits, err = l.config.Store.Limits(ctx)
+	}
 	if err != nil {
-		return nil, nil, l.unlessEnded(ctx, fmt.Errorf("check clickhouse before loading: %w", err))
+		return nil, l.unlessEnded(ctx, fmt.Errorf("check clickhouse before loading: %w", err))
 	}
 
 	var offsets *broker.Offsets
-	var group sarama.ConsumerGroup
 	err = l.await(ctx, "kafka", func(err error) bool { return broker.ClassOf(err) == broker.Retry },
 		func(ctx context.Context) (err error) {
 			if offsets, err = broker.NewOffsets(l.config.Kafka, l.config.Group); err != nil {
 				return err
 			}
 			if _, err = offsets.Topic(ctx); err == nil {
-				if group, err = broker.NewConsumerGroup(l.config.Kafka, l.config.Group, l.config.Timing); err == nil {
-					return nil
-				}
+				return nil
 			}
 			_ = offsets.Close()
 			offsets = nil
 			return err
 		})
-	return offsets, group, l.unlessEnded(ctx, err)
+	return offsets, l.unlessEnded(ctx, err)
 }
 
 // isAway tells that ClickHouse gave no answer; an exception is one.

@@ -85,19 +85,27 @@ func TestALoaderKilledAnywhereNeitherLosesNorDoubles(t *testing.T) {
 	w := newWorld(t)
 	for _, failpoints := range []string{
 		"loader.polled=kill@700",
+		"loader.plan=kill@2",
+		"loader.planned=kill@3",
+		"loader.quarantine=kill@1",
+		"loader.quarantined=kill@2",
 		"loader.insert=kill@2",
 		"loader.inserted=kill@3",
 		"loader.inserted=kill@1",
-		"loader.commit=kill@12",
-		"loader.committed=kill@11",
+		"loader.commit=kill@4",
+		"loader.committed=kill@3",
+		"loader.promise=kill@10",
+		"loader.promised=kill@2",
 		"loader.publish=kill@1",
-		"loader.inserted=kill@5",
+		"loader.published=kill@2",
 	} {
-		w.send(t, 6000)
+		w.send(t, 3000)
+		w.sendBroken(t, 40)
 		w.runUntilKilled(t, failpoints)
 	}
 	last := start(t, w.config(t))
 	w.awaitRows(t, time.Minute)
+	w.awaitQuarantined(t)
 	last.stop()
 	w.checkEachOnce(t)
 	w.checkCommitted(t)

@@ -3,28 +3,19 @@
 // Every partition that it claims goes the same round, in one goroutine, one step after the other:
 //
 //	collect   messages of a contiguous range of offsets, until the block is full or old enough
-//	arrive    T = ClickHouse's time, or 1 µs after W if that is later
-//	insert    the block, as one native block, one part and one token, again and again until its outcome is known
-//	commit    the next offset with W = T beside it, fenced by the group's generation
+//	plan      commit(c, W and the plan): end, arrival time T, rows, token of the block; T = ClickHouse's time, above W
+//	insert    what cannot be read into quarantine, then the rows: one native block, one part, one token
+//	done      commit(end, W = T)
 //	publish   (partition, offset, W) to the watermark table, at most once a second
 //
-// W, the partition's watermark, is a promise: no row with inserted_at ≤ W will appear that is not visible now. It holds
-// because T is only chosen when nothing is being inserted, is above every W that was promised before, and becomes W when
-// the block is known to be in. While nothing is being inserted, W may follow ClickHouse's clock, whether messages have
-// been collected or not: their block's T is chosen later. It is committed first and published after, so a member that
-// was thought dead cannot promise time that its successor fills: the commit of an old generation is refused.
+// Each commit is fenced by the group's generation. Whatever goes wrong from the plan on, also in another process, takes
+// the one path of settle: what the table holds decides, and only what it can never take any more is planned again.
 //
-// Who claims a partition takes up from the greater of the committed offset and one after the greatest offset that
-// ClickHouse has, and from the greatest W that the commit, the rows and the watermark table know. So a loader that is
-// killed anywhere in the round leaves nothing out and doubles nothing.
+// W, the partition's watermark, is a promise: no row with inserted_at ≤ W will appear that is not visible now. While no
+// plan is open, W follows ClickHouse's clock. It is committed first and published after, so a member that was thought
+// dead cannot promise time that its successor fills: the commit of an old generation is refused.
 //
-// Not covered yet: a zombie that was stopped (SIGSTOP, a frozen machine) between choosing T and the insert, and wakes
-// after another has taken the partition over; and a server that still works at the insert of a killed loader when the
-// next owner looks, which it does only when the session timeout has passed. Both can double a block. The plan in the
-// commit's metadata, made before the insert, and its repair will close them.
-//
-// A message that cannot be read is left out, logged with its source, offset and reason, and counted in
-// millrace_loader_unreadable_messages_total; it never blocks its partition. Capture produces none.
+// The proof is in docs/exactly-once.md.
 package loader
 
 import (
@@ -36,8 +27,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/IBM/sarama"
-
+	"github.com/millrace/millrace/eventstore"
 	"github.com/millrace/millrace/ingest/broker"
 )
 
@@ -47,6 +37,9 @@ type Loader struct {
 	log       *slog.Logger
 	metrics   *metrics
 	publisher *publisher
+	clock     *clock
+	limits    eventstore.Limits  // of the table, when Run began
+	windows   map[string]*window // kept from one session to the next; of the goroutine that consumes
 
 	mu     sync.Mutex
 	claims map[int32]*claim
@@ -61,7 +54,7 @@ func New(config Config) (*Loader, error) {
 		return nil, err
 	}
 	l := &Loader{config: config, log: config.Log, claims: map[int32]*claim{}, ready: make(chan struct{})}
-	l.publisher = newPublisher(config.Store, config.Log)
+	l.publisher, l.clock = newPublisher(config.Store, config.Log), newClock(config.Store)
 	if l.metrics, err = newMetrics(config.Registerer, l.Status); err != nil {
 		return nil, fmt.Errorf("register the loader's metrics: %w", err)
 	}
@@ -94,7 +87,7 @@ func (l *Loader) Run(ctx context.Context) error {
 	}
 	defer l.metrics.unregister()
 
-	offsets, group, err := l.connect(ctx)
+	offsets, err := l.connect(ctx)
 	if err != nil || offsets == nil {
 		return err
 	}
@@ -104,49 +97,66 @@ func (l *Loader) Run(ctx context.Context) error {
 	watched, stopWatching := context.WithCancel(context.WithoutCancel(ctx))
 	background.Go(func() { l.publisher.run(watched) })
 	background.Go(func() { l.followEnds(watched, offsets) })
-	background.Go(func() {
-		for err := range group.Errors() {
-			l.log.Warn("kafka consumer group has trouble", "error", err)
-		}
-	})
-	loaded := l.consume(ctx, group, offsets)
-	left := group.Close()
+	loaded := l.consume(ctx, offsets)
 	stopWatching()
 	background.Wait()
-	if loaded == nil && left != nil {
-		l.log.Warn("leaving the kafka consumer group met an error; the group notices after the session timeout", "error", left)
-	}
 	return loaded
 }
 
 // settledAfter is how long a session lasts that no longer counts as one of a row of failures.
 const settledAfter = 30 * time.Second
 
-// consume joins the group again whenever a session ends: a rebalance, a coordinator's death, an unknown commit.
-func (l *Loader) consume(ctx context.Context, group sarama.ConsumerGroup, offsets *broker.Offsets) error {
+// consume joins the group again and again.
+func (l *Loader) consume(ctx context.Context, offsets *broker.Offsets) error {
 	backoff := newBackoff()
 	for ctx.Err() == nil {
 		began := time.Now()
-		next := &session{loader: l, offsets: offsets}
-		topic, err := offsets.Topic(ctx)
-		if err == nil {
-			next.topic = topic
-			err = group.Consume(ctx, []string{topic.Name}, next)
-		}
+		err := l.member(ctx, offsets)
 		if time.Since(began) > settledAfter {
 			backoff = newBackoff()
 		}
 		switch {
 		case ctx.Err() != nil:
 			return nil
-		case err == nil && !next.failed.Load():
-			continue // a rebalance
 		case broker.ClassOf(err) == broker.NoTopic, broker.ClassOf(err) == broker.Denied:
 			return fmt.Errorf("load from kafka: %w", err)
 		}
 		pause := backoff.next()
 		l.log.Warn("the session with the kafka consumer group has ended; joining again", "error", err, "after", pause)
 		sleep(ctx, pause)
+	}
+	return nil
+}
+
+// member is one life as a member of the group, from joining to leaving, over any number of rebalances. A session that
+// failed ends it: a commit whose answer was lost may still arrive, and only a member that has left is refused for good.
+// Joining again under the same name could give the same generation back, which would let it in.
+func (l *Loader) member(ctx context.Context, offsets *broker.Offsets) error {
+	group, err := broker.NewConsumerGroup(l.config.Kafka, l.config.Group, l.config.Timing)
+	if err != nil {
+		return err
+	}
+	var listening sync.WaitGroup
+	listening.Go(func() {
+		for err := range group.Errors() {
+			l.log.Warn("kafka consumer group has trouble", "error", err)
+		}
+	})
+	defer func() {
+		if err := group.Close(); err != nil {
+			l.log.Warn("leaving the kafka consumer group met an error; the group notices after the session timeout", "error", err)
+		}
+		listening.Wait()
+	}()
+	for ctx.Err() == nil {
+		topic, err := offsets.Topic(ctx)
+		if err != nil {
+			return err
+		}
+		next := &session{loader: l, offsets: offsets, topic: topic}
+		if err := group.Consume(ctx, []string{topic.Name}, next); err != nil || next.failed.Load() {
+			return err
+		}
 	}
 	return nil
 }

@@ -50,7 +50,7 @@ func TestEveryEventIsLoadedOnceAndEachBlockIsOnePart(t *testing.T) {
 		}
 		return wantMetrics(registry, map[string]float64{
 			"millrace_loader_rows_total": 50_000, "millrace_loader_blocks_total": float64(blocks),
-			"millrace_loader_insert_seconds": float64(blocks), "millrace_loader_unreadable_messages_total": 0,
+			"millrace_loader_insert_seconds": float64(blocks), "millrace_loader_quarantined_messages_total": 0, "millrace_loader_duplicates_total": 0, "millrace_loader_repairs_total": 0,
 			"millrace_loader_insert_errors_total": 0, "millrace_loader_lag_messages": 0, "millrace_loader_partition_stopped": 0,
 		})
 	})
@@ -108,7 +108,7 @@ func TestALostAnswerNeitherLosesNorDoubles(t *testing.T) {
 
 func TestACommitThatFailsIsMadeUpForByTheNextSession(t *testing.T) {
 	w := newWorld(t)
-	disarm, err := failpoint.Arm("loader.commit=error@20")
+	disarm, err := failpoint.Arm("loader.commit=error@5")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -184,7 +184,7 @@ func TestMessagesThatCannotBeReadAreLeftOutAndCounted(t *testing.T) {
 	w.send(t, 500)
 	w.awaitRows(t, 30*time.Second)
 	testworld.Eventually(t, 10*time.Second, func() error {
-		return wantMetrics(registry, map[string]float64{"millrace_loader_unreadable_messages_total": 3})
+		return wantMetrics(registry, map[string]float64{"millrace_loader_quarantined_messages_total": 3})
 	})
 	running.stop()
 	if count := w.number(t, "SELECT count() FROM events"); count != 1000 {

@@ -15,6 +15,8 @@ type metrics struct {
 	insertSeconds prometheus.Histogram
 	insertErrors  prometheus.Counter
 	unreadable    prometheus.Counter
+	duplicates    prometheus.Counter
+	repairs       *prometheus.CounterVec
 	standing      *standing
 }
 
@@ -31,8 +33,16 @@ func newMetrics(registerer prometheus.Registerer, status func() []PartitionStatu
 			Buckets: prometheus.ExponentialBuckets(0.005, 2, 14),
 		}),
 		insertErrors: counter("insert_errors_total", "Attempts to insert a block that failed or whose answer was lost; the block is kept and sent again."),
-		unreadable:   counter("unreadable_messages_total", "Messages that were left out because they cannot be read. Capture produces none."),
-		standing:     newStanding(status),
+		unreadable:   counter("quarantined_messages_total", "Messages that went to the table quarantine because they cannot be read. Capture produces none."),
+		duplicates:   counter("duplicates_total", "Events that were not loaded because the same is there already, within the window of duplicates."),
+		repairs: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: "millrace", Subsystem: "loader", Name: "repairs_total",
+			Help: "What came of open plans and of inserts without an answer that counts: loaded (the rows were there), repeated (sent again by the same token), planned_again (by a new one), stopped (left to people).",
+		}, []string{"outcome"}),
+		standing: newStanding(status),
+	}
+	for _, outcome := range []string{"loaded", "repeated", "planned_again", "stopped"} {
+		m.repairs.WithLabelValues(outcome) // so that each is there from the start
 	}
 	for i, collector := range m.collectors() {
 		if err := registerer.Register(collector); err != nil {
@@ -46,8 +56,10 @@ func newMetrics(registerer prometheus.Registerer, status func() []PartitionStatu
 }
 
 func (m *metrics) collectors() []prometheus.Collector {
-	return []prometheus.Collector{m.rows, m.blocks, m.insertSeconds, m.insertErrors, m.unreadable, m.standing}
+	return []prometheus.Collector{m.rows, m.blocks, m.insertSeconds, m.insertErrors, m.unreadable, m.duplicates, m.repairs, m.standing}
 }
+
+func (m *metrics) repaired(outcome string) { m.repairs.WithLabelValues(outcome).Inc() }
 
 func (m *metrics) unregister() {
 	for _, collector := range m.collectors() {

@@ -18,12 +18,13 @@ type publisher struct {
 	store *eventstore.Store
 	log   *slog.Logger
 
-	mu      sync.Mutex
-	waiting map[string]eventstore.Mark // the newest of each source
+	mu        sync.Mutex
+	waiting   map[string]eventstore.Mark // the newest of each source
+	published map[string]int64           // the greatest offset of each source that ClickHouse has answered for
 }
 
 func newPublisher(store *eventstore.Store, log *slog.Logger) *publisher {
-	return &publisher{store: store, log: log, waiting: map[string]eventstore.Mark{}}
+	return &publisher{store: store, log: log, waiting: map[string]eventstore.Mark{}, published: map[string]int64{}}
 }
 
 // offer hands over a committed mark; it takes the place of an older one of the same source.
@@ -33,6 +34,13 @@ func (p *publisher) offer(mark eventstore.Mark) {
 	if before, waiting := p.waiting[mark.Source]; !waiting || mark.At.After(before.At) {
 		p.waiting[mark.Source] = mark
 	}
+}
+
+// answered is the greatest offset that this process has published of a source, 0 if none.
+func (p *publisher) answered(source string) int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.published[source]
 }
 
 // run publishes until ctx ends, and then what is left, once more.
@@ -64,10 +72,19 @@ func (p *publisher) publish(ctx context.Context) {
 	if err == nil {
 		err = p.store.PublishWatermarks(ctx, marks)
 	}
+	if err == nil {
+		err = failpoint.Hit(ctx, "loader.published")
+	}
 	if err != nil {
 		p.log.Warn("watermarks are not published; trying again", "error", err)
 		for _, mark := range marks {
 			p.offer(mark)
 		}
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, mark := range marks {
+		p.published[mark.Source] = max(p.published[mark.Source], int64(mark.Offset))
 	}
 }

@@ -2,6 +2,7 @@ package loader
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -30,6 +31,7 @@ func (s *session) Setup(group sarama.ConsumerGroupSession) error {
 	owner := broker.Owner{Member: group.MemberID(), Generation: group.GenerationID()}
 	partitions := group.Claims()[s.topic.Name]
 	backoff := newBackoff()
+	s.loader.keepWindows(s.topic, partitions)
 	for {
 		claims, err := s.resume(ctx, owner, partitions)
 		if err == nil {
@@ -55,26 +57,47 @@ func (s *session) Setup(group sarama.ConsumerGroupSession) error {
 
 // Cleanup lets go of the partitions. Their goroutines have ended.
 func (s *session) Cleanup(sarama.ConsumerGroupSession) error {
+	for _, c := range s.claims {
+		s.loader.windows[c.source] = c.window
+	}
 	s.loader.took(nil)
 	return nil
 }
 
-// ConsumeClaim loads one partition until the session ends. When it returns, the session does.
+// keepWindows lets go of the windows of partitions that went to other loaders.
+func (l *Loader) keepWindows(topic broker.Topic, partitions []int32) {
+	kept := map[string]*window{}
+	for _, partition := range partitions {
+		source := topic.Source(partition)
+		if w := l.windows[source]; w != nil {
+			kept[source] = w
+		}
+	}
+	l.windows = kept
+}
+
+// ConsumeClaim loads one partition until the session ends. When it returns, the session does; so a partition that is
+// stopped waits for that end, and does not stop its neighbours.
 func (s *session) ConsumeClaim(group sarama.ConsumerGroupSession, kafka sarama.ConsumerGroupClaim) error {
 	c := s.claims[kafka.Partition()]
-	if c.stopped != "" {
+	err := errStopped
+	if c.stopped == "" {
+		work, stop := outlive(group.Context(), s.loader.config.Drain)
+		defer stop()
+		err = c.run(group.Context(), work, kafka.Messages())
+	}
+	switch {
+	case errors.Is(err, errStopped):
 		s.loader.log.Error("partition is stopped, for people to look at; exports wait for it", "source", c.source, "reason", c.stopped)
 		<-group.Context().Done()
 		return nil
-	}
-	work, stop := outlive(group.Context(), s.loader.config.Drain)
-	defer stop()
-	err := c.load(group.Context(), work, kafka.Messages())
-	if broker.IsFenced(err) {
+	case broker.IsFenced(err):
 		s.loader.log.Info("partition belongs to another loader by now", "source", c.source, "offset", c.done)
 		return nil
-	}
-	if err != nil {
+	case err != nil && group.Context().Err() != nil && errors.Is(err, context.Canceled):
+		s.loader.log.Info("partition is let go with an open block, which its next owner settles", "source", c.source, "offset", c.done)
+		return nil
+	case err != nil:
 		s.failed.Store(true)
 	}
 	return err
@@ -108,13 +131,18 @@ func (s *session) resume(ctx context.Context, owner broker.Owner, partitions []i
 	if err != nil {
 		return nil, fmt.Errorf("read the roster: %w", err)
 	}
+	witnesses := map[string]eventstore.Mark{}
+	for _, mark := range roster.Marks {
+		witnesses[mark.Source] = mark
+	}
 	claims := make(map[int32]*claim, len(partitions))
 	errs := make([]error, len(partitions))
 	var each sync.WaitGroup
 	for i, partition := range partitions {
 		c := newClaim(s.loader, s.topic, s.offsets, owner, partition)
 		claims[partition] = c
-		each.Go(func() { errs[i] = c.resume(ctx, store) })
+		witness, isSeen := witnesses[c.source]
+		each.Go(func() { errs[i] = c.resume(ctx, witness, isSeen) })
 	}
 	each.Wait()
 	for _, err := range errs {
@@ -122,45 +150,44 @@ func (s *session) resume(ctx context.Context, owner broker.Owner, partitions []i
 			return nil, err
 		}
 	}
-
-	// A partition that the roster does not know, or that never promised anything, goes on the roster first and looks
-	// after: from then on readers wait for it, so no promise that it does not see can pass it by.
-	var newcomers []*claim
-	for _, c := range claims {
-		if at := greatest(roster, c.source); at.IsZero() {
-			newcomers = append(newcomers, c)
-		} else {
-			c.watermark = later(c.watermark, at)
-		}
-	}
-	if len(newcomers) == 0 {
-		return claims, nil
-	}
-	marks := make([]eventstore.Mark, 0, len(newcomers))
-	for _, c := range newcomers {
-		marks = append(marks, c.mark(time.Time{}))
-	}
-	if err := store.PublishWatermarks(ctx, marks); err != nil {
-		return nil, fmt.Errorf("put new partitions on the roster: %w", err)
-	}
-	if roster, err = store.Watermark(ctx); err != nil {
-		return nil, fmt.Errorf("read the roster again: %w", err)
-	}
-	for _, c := range newcomers {
-		c.watermark = later(c.watermark, greatest(roster, ""))
-	}
-	return claims, nil
+	return claims, s.enroll(ctx, claims, witnesses)
 }
 
-// greatest is the latest time that a source has promised, or that any has if source is empty; zero if none.
-func greatest(roster eventstore.Watermark, source string) time.Time {
-	var at time.Time
+// enroll puts partitions on the roster that it does not know, that never promised anything, or that were retired. They go
+// on the roster first and look after: from then on readers wait for them, so no promise that they do not see can pass
+// them by. They promise a W above all others before they plan anything. One that has an open plan did all that already.
+func (s *session) enroll(ctx context.Context, claims map[int32]*claim, witnesses map[string]eventstore.Mark) error {
+	var newcomers []*claim
+	var marks []eventstore.Mark
+	for _, c := range claims {
+		if c.isNew = c.isNew && c.plan == nil && c.stopped == ""; !c.isNew {
+			continue
+		}
+		mark := c.mark(time.Time{})
+		mark.New = true
+		if witness := witnesses[c.source]; witness.IsRetired() {
+			mark.At = witness.At.Add(time.Microsecond)
+		} else {
+			mark.At = witness.At
+		}
+		newcomers, marks = append(newcomers, c), append(marks, mark)
+	}
+	if len(newcomers) == 0 {
+		return nil
+	}
+	if err := s.loader.config.Store.PublishWatermarks(ctx, marks); err != nil {
+		return fmt.Errorf("put new partitions on the roster: %w", err)
+	}
+	roster, err := s.loader.config.Store.Watermark(ctx)
+	if err != nil {
+		return fmt.Errorf("read the roster again: %w", err)
+	}
 	for _, mark := range roster.Marks {
-		if source == "" || mark.Source == source {
-			at = later(at, mark.At)
+		for _, c := range newcomers {
+			c.watermark = later(c.watermark, mark.At)
 		}
 	}
-	return at
+	return nil
 }
 
 func later(a, b time.Time) time.Time {

@@ -12,6 +12,8 @@ type PartitionStatus struct {
 	End int64 `json:"end"`
 	// Watermark is the last W that was committed; it is published within a second.
 	Watermark time.Time `json:"watermark"`
+	// Plan is the block that is being inserted; nil between two.
+	Plan *Plan `json:"plan,omitempty"`
 	// Stopped says why only people can go on, and how; empty if all is well.
 	Stopped string `json:"stopped,omitempty"`
 

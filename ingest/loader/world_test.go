@@ -37,6 +37,8 @@ type world struct {
 	producer   sarama.AsyncProducer
 	rand       *rand.Rand
 	sent       map[uuid.UUID]bool
+	broken     int // messages that cannot be read
+	copies     int // messages that are in Kafka twice
 }
 
 func newWorld(t *testing.T) *world {
@@ -112,6 +114,30 @@ func (w *world) send(t *testing.T, count int) {
 		}
 	}()
 	w.acknowledged(t, count)
+}
+
+// sendBroken gives Kafka messages that cannot be read.
+func (w *world) sendBroken(t *testing.T, count int) {
+	t.Helper()
+	for range count {
+		w.broken++
+		w.producer.Input() <- w.message("broken-"+strconv.Itoa(w.broken), fmt.Appendf(nil, "no json %d", w.broken))
+	}
+	w.acknowledged(t, count)
+}
+
+// awaitQuarantined waits until each message that cannot be read is on record, byte for byte, and once.
+func (w *world) awaitQuarantined(t *testing.T) {
+	t.Helper()
+	testworld.Eventually(t, time.Minute, func() error {
+		if count := w.number(t, "SELECT uniqExact(raw) FROM quarantine FINAL WHERE raw LIKE 'no json %' AND reason != ''"); count != uint64(w.broken) {
+			return fmt.Errorf("%d of %d messages are in quarantine", count, w.broken)
+		}
+		return nil
+	})
+	if count := w.number(t, "SELECT count() FROM quarantine FINAL"); count != uint64(w.broken) {
+		t.Errorf("%d rows in quarantine for %d messages", count, w.broken)
+	}
 }
 
 func (w *world) uuid() uuid.UUID {
@@ -205,9 +231,26 @@ func (w *world) checkEachOnce(t *testing.T) {
 		lagInFrame(inserted_at, 1, inserted_at) OVER (PARTITION BY source ORDER BY source_offset) AS before FROM events)`); falls > 0 {
 		t.Errorf("arrival falls %d times within a partition", falls)
 	}
-	if torn := w.number(t, `SELECT count() FROM (SELECT max(source_offset) - min(source_offset) + 1 AS span, count() AS n FROM events
-		GROUP BY source, inserted_at HAVING span != n)`); torn > 0 {
-		t.Errorf("%d blocks are no contiguous range", torn)
+	w.checkOffsets(t)
+}
+
+// checkOffsets wants each offset of Kafka's log to be a row, a quarantined message, or a dropped copy, and each block to
+// be a contiguous range.
+func (w *world) checkOffsets(t *testing.T) {
+	t.Helper()
+	const all = "(SELECT source, source_offset, inserted_at FROM events)"
+	if mixed := w.number(t, `SELECT count() FROM (SELECT source, source_offset, lagInFrame(inserted_at, 1, inserted_at) OVER (PARTITION BY source ORDER BY source_offset) AS before,
+		inserted_at FROM `+all+`) WHERE inserted_at < before`); mixed > 0 {
+		t.Errorf("blocks are mixed %d times", mixed)
+	}
+	if both := w.number(t, "SELECT count() FROM quarantine FINAL WHERE (source, source_offset) IN (SELECT source, source_offset FROM events)"); both > 0 {
+		t.Errorf("%d messages are both rows and in quarantine", both)
+	}
+	offsets := w.number(t, "SELECT toUInt64(sum(last + 1)) FROM (SELECT source, max(source_offset) AS last FROM "+
+		"(SELECT source, source_offset FROM events UNION ALL SELECT source, source_offset FROM quarantine) GROUP BY source)")
+	there := w.number(t, "SELECT (SELECT count() FROM events) + (SELECT count() FROM quarantine FINAL)")
+	if offsets != there+uint64(w.copies) {
+		t.Errorf("%d offsets became %d rows and quarantined messages and %d dropped copies", offsets, there, w.copies)
 	}
 }
 

@@ -12,6 +12,8 @@
 //	error   Hit returns ErrInjected
 //	wait    Hit blocks until the point is disarmed, its context ends, or the process dies
 //
+//	on      On returns true: a switch for a build that is broken on purpose, to prove that a test catches it
+//
 // "@3" lets only the third hit act; without it every hit does. Each hit that acts is told on standard error first, one
 // line "failpoint loader.inserted: kill", so that a harness knows where the process was.
 //
@@ -42,6 +44,7 @@ const (
 	actionStop  action = "stop"
 	actionError action = "error"
 	actionWait  action = "wait"
+	actionOn    action = "on"
 )
 
 type point struct {
@@ -76,11 +79,28 @@ func Hit(ctx context.Context, name string) error {
 	return hit(ctx, (*points)[name], name)
 }
 
+// On tells whether a switch is on, and counts that it was asked.
+func On(name string) bool {
+	points := armed.Load()
+	if points == nil {
+		return false
+	}
+	p := (*points)[name]
+	if p == nil || p.action != actionOn {
+		return false
+	}
+	p.hits.Add(1)
+	return true
+}
+
 func hit(ctx context.Context, p *point, name string) error {
 	if p == nil {
 		return nil
 	}
 	if count := p.hits.Add(1); p.only != 0 && count != p.only {
+		return nil
+	}
+	if p.action == actionOn {
 		return nil
 	}
 	fmt.Fprintf(os.Stderr, "failpoint %s: %s\n", name, p.action)
@@ -150,9 +170,9 @@ func parse(list string) (map[string]*point, error) {
 		what, nth, limited := strings.Cut(what, "@")
 		p := &point{action: action(what), freed: make(chan struct{})}
 		switch p.action {
-		case actionKill, actionStop, actionError, actionWait:
+		case actionKill, actionStop, actionError, actionWait, actionOn:
 		default:
-			return nil, fmt.Errorf("%q: the action %q is none of kill, stop, error, wait", entry, what)
+			return nil, fmt.Errorf("%q: the action %q is none of kill, stop, error, wait, on", entry, what)
 		}
 		if limited {
 			only, err := strconv.ParseInt(nth, 10, 64)

@@ -62,9 +62,9 @@ func TestWaitEndsByDisarmAndByContext(t *testing.T) {
 func TestMistakesInTheListAreNamed(t *testing.T) {
 	for list, want := range map[string]string{
 		"loader":               `"loader" is not NAME=ACTION`,
-		"loader.x=explode":     `"loader.x=explode": the action "explode" is none of kill, stop, error, wait`,
+		"loader.x=explode":     `"loader.x=explode": the action "explode" is none of kill, stop, error, wait, on`,
 		"loader.x=kill@0":      `"loader.x=kill@0": the hit "0" is not a number from 1`,
-		"a=error;loader.x=k@1": `"loader.x=k@1": the action "k" is none of kill, stop, error, wait`,
+		"a=error;loader.x=k@1": `"loader.x=k@1": the action "k" is none of kill, stop, error, wait, on`,
 	} {
 		if _, err := Arm(list); err == nil || err.Error() != want {
 			t.Errorf("%q: got %v, want %s", list, err, want)
