@@ -207,7 +207,7 @@ func (c *claim) promise(ctx context.Context) error {
 // answer may still arrive, and only a new generation keeps it from undoing a later one.
 func (c *claim) commit(ctx context.Context, offset int64, watermark time.Time, plan *Plan) error {
 	p := max(c.published, c.loader.publisher.answered(c.source))
-	metadata, err := State{TopicID: c.topic.ID, W: micros(watermark), P: p, Plan: plan}.text()
+	metadata, err := State{TopicID: c.topic.ID, W: micros(watermark), P: p, Plan: plan}.Text()
 	if err != nil {
 		return err
 	}

@@ -7,10 +7,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -20,6 +22,7 @@ import (
 	"github.com/millrace/millrace/ingest/broker"
 	"github.com/millrace/millrace/ingest/loader"
 	"github.com/millrace/millrace/internal/failpoint"
+	"github.com/millrace/millrace/internal/testworld"
 )
 
 // childVariable makes this test binary a loader instead: a process that can be killed.
@@ -61,23 +64,67 @@ func runChild(text string) error {
 	})
 }
 
-// runUntilKilled runs a loader as a process with failpoints armed, and waits until one has killed it.
-func (w *world) runUntilKilled(t *testing.T, failpoints string) {
+// process is a loader in a process of its own.
+type process struct {
+	*exec.Cmd
+	mu     sync.Mutex
+	output bytes.Buffer
+}
+
+// Write takes what the process says.
+func (p *process) Write(text []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.output.Write(text)
+}
+
+func (p *process) said() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.output.String()
+}
+
+// startProcess runs a loader as a process with failpoints armed. It is killed at the end of the test at the latest.
+func (w *world) startProcess(t *testing.T, failpoints string) *process {
 	t.Helper()
 	text, err := json.Marshal(child{ClickHouse: w.clickhouse, Kafka: w.kafka, Group: w.group})
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	var output bytes.Buffer
-	process := exec.CommandContext(ctx, os.Args[0])
-	process.Env = append(os.Environ(), childVariable+"="+string(text), failpoint.Variable+"="+failpoints)
-	process.Stdout, process.Stderr = &output, &output
-	err = process.Run()
+	p := &process{Cmd: exec.Command(os.Args[0])}
+	p.Env = append(os.Environ(), childVariable+"="+string(text), failpoint.Variable+"="+failpoints)
+	p.Stdout, p.Stderr = p, p
+	if err := p.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if p.ProcessState == nil {
+			_ = p.Process.Kill()
+			_ = p.Wait()
+		}
+	})
+	return p
+}
+
+// awaitSaid waits until the process has said something.
+func (p *process) awaitSaid(t *testing.T, text string) {
+	t.Helper()
+	testworld.Eventually(t, time.Minute, func() error {
+		if !strings.Contains(p.said(), text) {
+			return fmt.Errorf("the loader has not said %q:\n%s", text, p.said())
+		}
+		return nil
+	})
+}
+
+// runUntilKilled runs a loader as a process with failpoints armed, and waits until one has killed it.
+func (w *world) runUntilKilled(t *testing.T, failpoints string) {
+	t.Helper()
+	p := w.startProcess(t, failpoints)
+	p.awaitSaid(t, ": kill\n")
 	var exit *exec.ExitError
-	if !errors.As(err, &exit) || exit.Exited() || ctx.Err() != nil || !strings.Contains(output.String(), ": kill\n") {
-		t.Fatalf("%s should have killed the loader; it ended with %v:\n%s", failpoints, err, output.String())
+	if err := p.Wait(); !errors.As(err, &exit) || exit.Exited() {
+		t.Fatalf("%s should have killed the loader; it ended with %v:\n%s", failpoints, err, p.said())
 	}
 }
 

@@ -110,7 +110,7 @@ func (c *claim) settle(session, work context.Context, first bool) error {
 				if err := c.planAgain(work, refused); err != nil {
 					return err
 				}
-				first, refused, answered = true, false, false
+				first, refused = true, false
 			case refused || standing.Age > limits.MaxAge || !c.isRepeatable():
 				sleep(session, min(time.Second, limits.MaxAge/10)) // until it has expired
 				continue

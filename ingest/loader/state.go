@@ -47,7 +47,8 @@ func (p Plan) token(source string, c int64) string {
 	return fmt.Sprintf("%s/%d-%d/%d/%d", source, c, p.End, p.Try, p.At)
 }
 
-func (s State) text() (string, error) {
+// Text is the metadata.
+func (s State) Text() (string, error) {
 	text, err := json.Marshal(s)
 	if err != nil {
 		return "", fmt.Errorf("write the partition's state: %w", err)

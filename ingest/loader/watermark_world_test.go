@@ -107,12 +107,20 @@ func (r *reader) awaitMove(t *testing.T) {
 // check counts again what the reader saw.
 func (r *reader) check(t *testing.T, w *world) {
 	t.Helper()
-	for _, s := range r.samples {
-		if now := w.number(t, rowsUpTo, s.at.UnixMicro()); now != s.rows {
-			t.Errorf("at the watermark %s a reader saw %d rows, and there are %d now", s.at.Format(time.RFC3339Nano), s.rows, now)
-		}
+	for _, fault := range r.faults(t, w) {
+		t.Error(fault)
 	}
 	t.Logf("%d watermarks were sampled", len(r.samples))
+}
+
+func (r *reader) faults(t *testing.T, w *world) (faults []string) {
+	t.Helper()
+	for _, s := range r.samples {
+		if now := w.number(t, rowsUpTo, s.at.UnixMicro()); now != s.rows {
+			faults = append(faults, fmt.Sprintf("at the watermark %s a reader saw %d rows, and there are %d now", s.at.Format(time.RFC3339Nano), s.rows, now))
+		}
+	}
+	return faults
 }
 
 func TestNoRowEverAppearsAtOrBelowAPublishedWatermark(t *testing.T) {

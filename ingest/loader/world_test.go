@@ -43,6 +43,12 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
+	return newWorldOf(t, 8)
+}
+
+// newWorldOf has so many partitions.
+func newWorldOf(t *testing.T, partitions int) *world {
+	t.Helper()
 	w := &world{
 		clickhouse: eventstoretest.Config(t),
 		kafka:      broker.Config{Brokers: broker.ParseBrokers(testworld.Env(t, "MILLRACE_KAFKA_BROKERS")), Topic: testworld.Name(t)},
@@ -54,7 +60,7 @@ func newWorld(t *testing.T) *world {
 	if _, err := w.store.Setup(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	ensured, err := broker.EnsureTopic(t.Context(), w.kafka, broker.Settings{})
+	ensured, err := broker.EnsureTopic(t.Context(), w.kafka, broker.Settings{Partitions: partitions})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,14 +112,17 @@ func (w *world) send(t *testing.T, count int) {
 	t.Helper()
 	go func() {
 		for range count {
-			id := w.uuid()
-			w.producer.Input() <- w.message("person-"+strconv.Itoa(w.rand.IntN(1000)), event.Message{
-				TeamID: 1, UUID: id, ReceivedAt: time.Now(),
-				Event: fmt.Appendf(nil, `{"event":"seen","distinct_id":"p","properties":{"n":%d}}`, w.rand.IntN(1_000_000)),
-			}.AppendJSON(nil))
+			w.producer.Input() <- w.event(w.rand.IntN(1000), `{"event":"seen","distinct_id":"p","properties":{"n":1}}`)
 		}
 	}()
 	w.acknowledged(t, count)
+}
+
+// event is a message with an event of a new uuid.
+func (w *world) event(person int, body string) *sarama.ProducerMessage {
+	return w.message("person-"+strconv.Itoa(person), event.Message{
+		TeamID: 1, UUID: w.uuid(), ReceivedAt: time.Now(), Event: []byte(body),
+	}.AppendJSON(nil))
 }
 
 // sendBroken gives Kafka messages that cannot be read.
@@ -187,10 +196,20 @@ func (w *world) awaitRows(t *testing.T, deadline time.Duration) {
 	})
 }
 
-// checkEachOnce compares the table with what was sent: every event is there, once, and the rows of each partition are a
-// row of blocks, each a contiguous range of offsets with one arrival time, above that of the block before.
+// checkEachOnce wants no faults.
 func (w *world) checkEachOnce(t *testing.T) {
 	t.Helper()
+	for _, fault := range w.faults(t) {
+		t.Error(fault)
+	}
+}
+
+// faults compares the table with what was sent: every event is there, once, and the rows of each partition are a row of
+// blocks, each with one arrival time, above that of the block before; and each offset of Kafka's log is a row, or in
+// quarantine, or a copy that was dropped.
+func (w *world) faults(t *testing.T) (faults []string) {
+	t.Helper()
+	fault := func(format string, args ...any) { faults = append(faults, fmt.Sprintf(format, args...)) }
 	rows, err := w.rows.Query(t.Context(), "SELECT uuid FROM events")
 	if err != nil {
 		t.Fatal(err)
@@ -222,36 +241,26 @@ func (w *world) checkEachOnce(t *testing.T) {
 		}
 	}
 	if lost+doubled+strange > 0 {
-		t.Errorf("of %d events %d are lost, %d doubled, %d were never sent", len(w.sent), lost, doubled, strange)
+		fault("of %d events %d are lost, %d doubled, %d were never sent", len(w.sent), lost, doubled, strange)
 	}
-	if both := w.number(t, "SELECT uniqExact(source, source_offset) FROM events"); both != w.number(t, "SELECT count() FROM events") {
-		t.Errorf("%d pairs of source and offset in %d rows", both, w.number(t, "SELECT count() FROM events"))
+	count := w.number(t, "SELECT count() FROM events")
+	if both := w.number(t, "SELECT uniqExact(source, source_offset) FROM events"); both != count {
+		fault("%d pairs of source and offset in %d rows", both, count)
 	}
 	if falls := w.number(t, `SELECT countIf(inserted_at < before) FROM (SELECT inserted_at,
 		lagInFrame(inserted_at, 1, inserted_at) OVER (PARTITION BY source ORDER BY source_offset) AS before FROM events)`); falls > 0 {
-		t.Errorf("arrival falls %d times within a partition", falls)
-	}
-	w.checkOffsets(t)
-}
-
-// checkOffsets wants each offset of Kafka's log to be a row, a quarantined message, or a dropped copy, and each block to
-// be a contiguous range.
-func (w *world) checkOffsets(t *testing.T) {
-	t.Helper()
-	const all = "(SELECT source, source_offset, inserted_at FROM events)"
-	if mixed := w.number(t, `SELECT count() FROM (SELECT source, source_offset, lagInFrame(inserted_at, 1, inserted_at) OVER (PARTITION BY source ORDER BY source_offset) AS before,
-		inserted_at FROM `+all+`) WHERE inserted_at < before`); mixed > 0 {
-		t.Errorf("blocks are mixed %d times", mixed)
+		fault("arrival falls %d times within a partition", falls)
 	}
 	if both := w.number(t, "SELECT count() FROM quarantine FINAL WHERE (source, source_offset) IN (SELECT source, source_offset FROM events)"); both > 0 {
-		t.Errorf("%d messages are both rows and in quarantine", both)
+		fault("%d messages are both rows and in quarantine", both)
 	}
 	offsets := w.number(t, "SELECT toUInt64(sum(last + 1)) FROM (SELECT source, max(source_offset) AS last FROM "+
 		"(SELECT source, source_offset FROM events UNION ALL SELECT source, source_offset FROM quarantine) GROUP BY source)")
-	there := w.number(t, "SELECT (SELECT count() FROM events) + (SELECT count() FROM quarantine FINAL)")
+	there := w.number(t, "SELECT (SELECT uniqExact(source, source_offset) FROM events) + (SELECT count() FROM quarantine FINAL)")
 	if offsets != there+uint64(w.copies) {
-		t.Errorf("%d offsets became %d rows and quarantined messages and %d dropped copies", offsets, there, w.copies)
+		fault("%d offsets became %d rows and quarantined messages and %d dropped copies", offsets, there, w.copies)
 	}
+	return faults
 }
 
 // running is a loader of this test's process.
@@ -321,4 +330,21 @@ func (w *world) admin(t *testing.T, act func(clusterAdmin) error) {
 	if err := act(admin); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// awaitLoaded waits until the loader holds everything in Kafka for loaded.
+func (r *running) awaitLoaded(t *testing.T) {
+	t.Helper()
+	testworld.Eventually(t, 30*time.Second, func() error {
+		statuses := r.Status()
+		if len(statuses) == 0 {
+			return fmt.Errorf("the loader claims nothing")
+		}
+		for _, p := range statuses {
+			if p.End == 0 || p.Next < p.End {
+				return fmt.Errorf("partition %d is at %d of %d", p.Partition, p.Next, p.End)
+			}
+		}
+		return nil
+	})
 }
