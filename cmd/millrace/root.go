@@ -104,7 +104,10 @@ const (
 
 // usageTemplate is cobra's, shorter, and with flags wrapped at 100 columns.
 const usageTemplate = `Usage:
-  {{if .HasAvailableSubCommands}}{{.CommandPath}} COMMAND{{else}}{{.UseLine}}{{end}}
+{{- if and .HasParent .Runnable}}
+  {{.UseLine}}{{end}}
+{{- if .HasAvailableSubCommands}}
+  {{.CommandPath}} COMMAND{{end}}
 {{- if .HasExample}}
 
 Examples:
@@ -114,7 +117,7 @@ Examples:
 {{.Title}}{{range $commands}}{{if (and (eq .GroupID $group.ID) .IsAvailableCommand)}}
   {{rpad .Name .NamePadding}} {{.Short}}{{end}}{{end}}{{end}}
 
-Other commands:{{range $commands}}{{if (and (eq .GroupID "") .IsAvailableCommand)}}
+{{if .HasParent}}Commands:{{else}}Other commands:{{end}}{{range $commands}}{{if (and (eq .GroupID "") .IsAvailableCommand)}}
   {{rpad .Name .NamePadding}} {{.Short}}{{end}}{{end}}{{end}}
 {{- if .HasAvailableLocalFlags}}
 

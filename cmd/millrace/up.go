@@ -77,6 +77,7 @@ signal stops at once, and loses nothing either: what was accepted is in Kafka an
 	command.Flags().BoolVar(&captureOnly, "capture-only", false, "run capture without the loader")
 	command.Flags().BoolVar(&loaderOnly, "loader-only", false, "run the loader without capture")
 	command.Flags().BoolVar(&flags.setup, "setup", false, "create tables and topic first if they are missing")
+	command.AddCommand(p.ingestStatus(), p.ingestRepair(), p.ingestRetire())
 	return command
 }
 

@@ -68,15 +68,23 @@ func doubt(committed int64, metadata string, state State, topicID string, witnes
 
 // checkLog stops the partition if Kafka's log does not hold what comes next.
 func (c *claim) checkLog() error {
-	switch {
-	case c.done < c.start:
-		return c.stop("offset %d is to be loaded next, but kafka has deleted everything before %d", c.done, c.start)
-	case c.done > c.end:
-		return c.stop("offset %d is to be loaded next, but kafka's log ends at %d: it has lost events that were loaded before", c.done, c.end)
-	case c.plan != nil && c.plan.End > c.end:
-		return c.stop("offsets to %d were planned, but kafka's log ends at %d: it has lost events", c.plan.End, c.end)
+	if reason := missing(c.done, c.plan, c.start, c.end); reason != "" {
+		return c.stop("%s", reason)
 	}
 	return nil
+}
+
+// missing says what Kafka's log from start to end lacks of what comes next; empty if nothing.
+func missing(next int64, plan *Plan, start, end int64) string {
+	switch {
+	case next < start:
+		return fmt.Sprintf("offset %d is to be loaded next, but kafka has deleted everything before %d", next, start)
+	case next > end:
+		return fmt.Sprintf("offset %d is to be loaded next, but kafka's log ends at %d: it has lost events that were loaded before", next, end)
+	case plan != nil && plan.End > end:
+		return fmt.Sprintf("offsets to %d were planned, but kafka's log ends at %d: it has lost events", plan.End, end)
+	}
+	return ""
 }
 
 // openWindow decides where reading begins: early enough to know the events before the committed offset, which may be
