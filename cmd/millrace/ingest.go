@@ -58,7 +58,7 @@ wait for the partition with the least watermark.`,
 		Args: exactly(0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return p.withOperator(func(store *eventstore.Store, operator *loader.Operator) error {
-				var answer ingestAnswer
+				answer := ingestAnswer{Topics: []string{}}
 				var err error
 				if answer.Partitions, err = operator.Partitions(cmd.Context()); err != nil {
 					return err
@@ -192,10 +192,10 @@ func (p *program) ingestRetire() *cobra.Command {
 	command := &cobra.Command{
 		Use:   "retire TOPIC-ID",
 		Short: "Take a topic off the roster, so that the watermark no longer waits for it; asks",
-		Long: `Take the partitions of a topic off the roster. Exports no longer wait for them. The topic is named by
-its id, as ingest status shows it. It must be the one of $MILLRACE_KAFKA_TOPIC, drained, with its
-loaders stopped. A topic that was deleted cannot be looked at: --lost says that what was not loaded of
-it is given up, and records how far it was.`,
+		Long: `Take the partitions of a topic off the roster, so that exports no longer wait for them. The topic is
+named by its id, as ingest status shows it. It must be the one of $MILLRACE_KAFKA_TOPIC, drained, and
+its loaders stopped. A topic that was deleted cannot be looked at: --lost says that what was not
+loaded of it is given up, and records how far it was.`,
 		Example: `  millrace ingest retire 3vJ8qfQVTvG6Q6GTtqBYoQ --lost`,
 		Args:    exactly(1, "the id of a topic"),
 		RunE: func(cmd *cobra.Command, args []string) error {
