@@ -193,8 +193,8 @@ func (p *program) ingestRetire() *cobra.Command {
 		Use:   "retire TOPIC-ID",
 		Short: "Take a topic off the roster, so that the watermark no longer waits for it; asks",
 		Long: `Take the partitions of a topic off the roster, so that exports no longer wait for them. The topic is
-named by its id, as ingest status shows it. It must be the one of $MILLRACE_KAFKA_TOPIC, drained, and
-its loaders stopped. A topic that was deleted cannot be looked at: --lost says that what was not
+named by its id, as ingest status shows it. It must be the one of $MILLRACE_KAFKA_TOPIC, drained,
+and its loaders stopped. A topic that was deleted cannot be looked at: --lost says that what was not
 loaded of it is given up, and records how far it was.`,
 		Example: `  millrace ingest retire 3vJ8qfQVTvG6Q6GTtqBYoQ --lost`,
 		Args:    exactly(1, "the id of a topic"),
