@@ -5,9 +5,11 @@ package eventstore_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
+	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
 
@@ -171,5 +173,61 @@ func TestLastLoaded(t *testing.T) {
 	// The fixture put the constraint back.
 	if err := store.CheckServer(t.Context()); err != nil {
 		t.Errorf("CheckServer after LoadPast: %v", err)
+	}
+}
+
+// What a repair leans on: an insert that the server still works at is seen by its token, and then its rows are counted.
+func TestARunningInsertIsSeen(t *testing.T) {
+	store := eventstoretest.New(t)
+	at := now(t, store)
+	token := store.Database() + "/0-1/0/1"
+	standing := func() eventstore.Standing {
+		t.Helper()
+		standing, err := store.StandingOf(t.Context(), "c/t/0", at, token)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return standing
+	}
+	if s := standing(); s.Running || s.Rows != 0 || s.Age < 0 || s.Age > time.Minute {
+		t.Errorf("before: %+v", s)
+	}
+	ctx := clickhouse.Context(t.Context(), clickhouse.WithQueryID(token), clickhouse.WithSettings(clickhouse.Settings{"async_insert": 0}))
+	batch, err := store.Conn().PrepareBatch(ctx, "INSERT INTO events (source, source_offset, inserted_at)")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := standing(); !s.Running || s.Rows != 0 {
+		t.Errorf("while it runs: %+v", s)
+	}
+	if err := batch.Append("c/t/0", uint64(0), at); err != nil {
+		t.Fatal(err)
+	}
+	if err := batch.Send(); err != nil {
+		t.Fatal(err)
+	}
+	testworld.Eventually(t, 30*time.Second, func() error { // the server strikes it off its list a moment after it answered
+		if s := standing(); s.Running || s.Rows != 1 {
+			return fmt.Errorf("after it: %+v", s)
+		}
+		return nil
+	})
+}
+
+func TestMessagesInQuarantineAreCountedOnce(t *testing.T) {
+	store := eventstoretest.New(t)
+	messages := []eventstore.Unreadable{{Offset: 3, Reason: "no", Raw: []byte{0, 255}}, {Offset: 5, Reason: "no", Raw: nil}}
+	for range 2 {
+		if err := store.Quarantine(t.Context(), "c/t/0", messages); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, span := range []struct{ first, end, want uint64 }{{0, 10, 2}, {3, 5, 1}, {4, 5, 0}} {
+		if count, err := store.CountQuarantined(t.Context(), "c/t/0", span.first, span.end); err != nil || count != span.want {
+			t.Errorf("offsets %d to %d: %d, error %v, want %d", span.first, span.end, count, err, span.want)
+		}
+	}
+	if raw := number(t, store, "SELECT count() FROM quarantine FINAL WHERE hex(raw) = '00FF'"); raw != 1 {
+		t.Error("the bytes are not kept")
 	}
 }

@@ -223,6 +223,9 @@ func (c *claim) publish() {
 	c.promised = time.Now()
 	c.loader.publisher.offer(c.mark(c.watermark))
 	c.note(func(s *PartitionStatus) {
+		if c.done > s.Next || c.done >= s.End {
+			s.progressed = c.promised
+		}
 		s.Next, s.End, s.Watermark, s.watermarkKnown = c.done, max(s.End, c.done), c.watermark, c.promised
 	})
 }

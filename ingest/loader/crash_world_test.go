@@ -87,12 +87,18 @@ func (p *process) said() string {
 // startProcess runs a loader as a process with failpoints armed. It is killed at the end of the test at the latest.
 func (w *world) startProcess(t *testing.T, failpoints string) *process {
 	t.Helper()
+	return w.startBinary(t, os.Args[0], failpoints)
+}
+
+// startBinary does so with another build of this test.
+func (w *world) startBinary(t *testing.T, path, failpoints string, environment ...string) *process {
+	t.Helper()
 	text, err := json.Marshal(child{ClickHouse: w.clickhouse, Kafka: w.kafka, Group: w.group})
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &process{Cmd: exec.Command(os.Args[0])}
-	p.Env = append(os.Environ(), childVariable+"="+string(text), failpoint.Variable+"="+failpoints)
+	p := &process{Cmd: exec.Command(path)}
+	p.Env = append(append(os.Environ(), childVariable+"="+string(text), failpoint.Variable+"="+failpoints), environment...)
 	p.Stdout, p.Stderr = p, p
 	if err := p.Start(); err != nil {
 		t.Fatal(err)

@@ -164,14 +164,27 @@ func (l *Loader) member(ctx context.Context, offsets *broker.Offsets) error {
 // endsEvery is how often the ends of claimed partitions are asked for: lag is for people and alerts.
 const endsEvery = 2 * time.Second
 
-// followEnds keeps the ends of the claimed partitions known, so that lag also grows while nothing is read.
+// ownersEvery is how often the group is asked who has which partition.
+const ownersEvery = 10 * time.Second
+
+// followEnds keeps the ends of the claimed partitions known, so that lag also grows while nothing is read, and how many
+// partitions have no owner.
 func (l *Loader) followEnds(ctx context.Context, offsets *broker.Offsets) {
 	ticker := time.NewTicker(endsEvery)
 	defer ticker.Stop()
+	var asked time.Time
 	for {
 		for _, c := range l.claimed() {
 			if end, err := offsets.End(c.partition); err == nil {
 				c.note(func(s *PartitionStatus) { s.End = max(s.End, end) })
+			}
+		}
+		if time.Since(asked) > ownersEvery {
+			asked = time.Now()
+			topic, err := offsets.Topic(ctx)
+			members, _, unknown := offsets.Members(ctx)
+			if err == nil && unknown == nil {
+				l.metrics.ownerless.Set(float64(topic.Settings.Partitions - len(members)))
 			}
 		}
 		select {

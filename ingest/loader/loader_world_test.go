@@ -51,7 +51,8 @@ func TestEveryEventIsLoadedOnceAndEachBlockIsOnePart(t *testing.T) {
 		return wantMetrics(registry, map[string]float64{
 			"millrace_loader_rows_total": 50_000, "millrace_loader_blocks_total": float64(blocks),
 			"millrace_loader_insert_seconds": float64(blocks), "millrace_loader_quarantined_messages_total": 0, "millrace_loader_duplicates_total": 0, "millrace_loader_repairs_total": 0,
-			"millrace_loader_insert_errors_total": 0, "millrace_loader_lag_messages": 0, "millrace_loader_partition_stopped": 0,
+			"millrace_loader_insert_errors_total": 0, "millrace_loader_block_rows": float64(blocks), "millrace_loader_block_bytes": float64(blocks), "millrace_loader_stuck_seconds": 0,
+			"millrace_loader_lag_messages": 0, "millrace_loader_partition_stopped": 0,
 		})
 	})
 	running.stop()

@@ -14,6 +14,9 @@ type metrics struct {
 	blocks        prometheus.Counter
 	insertSeconds prometheus.Histogram
 	insertErrors  prometheus.Counter
+	blockRows     prometheus.Histogram
+	blockBytes    prometheus.Histogram
+	ownerless     prometheus.Gauge
 	unreadable    prometheus.Counter
 	duplicates    prometheus.Counter
 	repairs       *prometheus.CounterVec
@@ -31,6 +34,18 @@ func newMetrics(registerer prometheus.Registerer, status func() []PartitionStatu
 		insertSeconds: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Namespace: "millrace", Subsystem: "loader", Name: "insert_seconds", Help: "Seconds from sending a block to ClickHouse's answer.",
 			Buckets: prometheus.ExponentialBuckets(0.005, 2, 14),
+		}),
+		blockRows: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Namespace: "millrace", Subsystem: "loader", Name: "block_rows", Help: "Rows of each planned block.",
+			Buckets: prometheus.ExponentialBuckets(1, 4, 11),
+		}),
+		blockBytes: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Namespace: "millrace", Subsystem: "loader", Name: "block_bytes", Help: "Bytes of the messages of each planned block.",
+			Buckets: prometheus.ExponentialBuckets(1024, 4, 10),
+		}),
+		ownerless: prometheus.NewGauge(prometheus.GaugeOpts{
+			Namespace: "millrace", Subsystem: "loader", Name: "partitions_without_owner",
+			Help: "Partitions of the topic that no member of the group has, as the group last told, every 10 s. During a rebalance that is all.",
 		}),
 		insertErrors: counter("insert_errors_total", "Attempts to insert a block that failed or whose answer was lost; the block is kept and sent again."),
 		unreadable:   counter("quarantined_messages_total", "Messages that went to the table quarantine because they cannot be read. Capture produces none."),
@@ -56,7 +71,7 @@ func newMetrics(registerer prometheus.Registerer, status func() []PartitionStatu
 }
 
 func (m *metrics) collectors() []prometheus.Collector {
-	return []prometheus.Collector{m.rows, m.blocks, m.insertSeconds, m.insertErrors, m.unreadable, m.duplicates, m.repairs, m.standing}
+	return []prometheus.Collector{m.rows, m.blocks, m.insertSeconds, m.blockRows, m.blockBytes, m.ownerless, m.insertErrors, m.unreadable, m.duplicates, m.repairs, m.standing}
 }
 
 func (m *metrics) repaired(outcome string) { m.repairs.WithLabelValues(outcome).Inc() }
@@ -72,6 +87,7 @@ type standing struct {
 	status  func() []PartitionStatus
 	lag     *prometheus.Desc
 	age     *prometheus.Desc
+	stuck   *prometheus.Desc
 	stopped *prometheus.Desc
 }
 
@@ -83,6 +99,7 @@ func newStanding(status func() []PartitionStatus) *standing {
 		status:  status,
 		lag:     describe("lag_messages", "Messages in Kafka that are not loaded yet, of each partition claimed here."),
 		age:     describe("watermark_age_seconds", "Seconds since the partition's watermark was last moved, of each partition claimed here. The least watermark holds every export of events back."),
+		stuck:   describe("stuck_seconds", "Seconds for which messages wait in Kafka and nothing of the partition was loaded, of each partition claimed here; 0 without lag."),
 		stopped: describe("partition_stopped", "1 if the partition waits for people to act; the log says why."),
 	}
 }
@@ -91,6 +108,7 @@ func newStanding(status func() []PartitionStatus) *standing {
 func (s *standing) Describe(descriptions chan<- *prometheus.Desc) {
 	descriptions <- s.lag
 	descriptions <- s.age
+	descriptions <- s.stuck
 	descriptions <- s.stopped
 }
 
@@ -107,6 +125,11 @@ func (s *standing) Collect(metrics chan<- prometheus.Metric) {
 		}
 		gauge(s.lag, float64(p.End-p.Next))
 		gauge(s.age, time.Since(p.watermarkKnown).Seconds())
+		stuck := 0.0
+		if p.End > p.Next {
+			stuck = time.Since(p.progressed).Seconds()
+		}
+		gauge(s.stuck, stuck)
 		gauge(s.stopped, stopped)
 	}
 }

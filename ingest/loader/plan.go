@@ -31,6 +31,8 @@ func (c *claim) planBlock(ctx context.Context, try int, above time.Time) error {
 		return err
 	}
 	c.note(func(s *PartitionStatus) { s.Plan = plan })
+	c.loader.metrics.blockRows.Observe(float64(plan.Rows))
+	c.loader.metrics.blockBytes.Observe(float64(c.block.bytes))
 	if failpoint.On("loader.early.watermark") {
 		c.loader.publisher.offer(c.mark(arrival))
 	}

@@ -36,7 +36,8 @@ func (c *claim) resume(ctx context.Context, witness eventstore.Mark, isSeen bool
 	c.next = c.done
 	c.openWindow()
 	c.note(func(s *PartitionStatus) {
-		s.Next, s.End, s.Watermark, s.watermarkKnown, s.Stopped, s.Plan = c.done, c.end, c.watermark, time.Now(), c.stopped, c.plan
+		s.Next, s.End, s.Watermark, s.Stopped, s.Plan = c.done, c.end, c.watermark, c.stopped, c.plan
+		s.watermarkKnown, s.progressed = time.Now(), time.Now()
 	})
 	return nil
 }

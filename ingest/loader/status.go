@@ -18,6 +18,7 @@ type PartitionStatus struct {
 	Stopped string `json:"stopped,omitempty"`
 
 	watermarkKnown time.Time // by the monotonic clock, for its age
+	progressed     time.Time // when something was loaded last, or nothing waited, likewise
 }
 
 // Status tells the claimed partitions by number; none between two sessions. It may be called at any time.
