@@ -46,7 +46,7 @@ type Config struct {
 	// Duplicates is how many offsets back an event is looked for that is there already: with the same team, uuid, name,
 	// distinct id and time. It takes 26 MB for each claimed partition at a million, and as many messages are read again
 	// when a partition is claimed. All loaders of a group need the same number, or they cannot repeat each other's plans
-	// and wait them out instead. Negative turns it off. Default and most: 1,000,000.
+	// and wait them out instead. Negative leaves only copies within one block to be found. Default and most: 1,000,000.
 	Duplicates int64
 
 	// Drain bounds how long open blocks may take to be inserted and committed when Run is cancelled or partitions go to
