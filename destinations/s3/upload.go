@@ -210,6 +210,7 @@ func (u *upload) complete(ctx context.Context, sent content) (*object, error) {
 	if err == nil {
 		request, cancel := context.WithTimeout(ctx, transferTimeout)
 		defer cancel()
+		defer u.patient(sent.bytes)()
 		answer, err = u.client.CompleteMultipartUpload(request, &s3.CompleteMultipartUploadInput{
 			Bucket: &u.place.bucket, Key: &u.key, UploadId: &u.id, IfNoneMatch: aws.String("*"),
 			MultipartUpload:   &types.CompletedMultipartUpload{Parts: parts},
