@@ -45,6 +45,8 @@ func TestInterruptDrains(t *testing.T) {
 				}
 				return nil
 			})
+			// All may have been loaded before, so wait until it is up: a signal before that just ends it.
+			again.logged("partition claimed")
 			again.interrupt()
 			if code := again.wait(); code != exitDone {
 				t.Errorf("the loader drained with exit code %d", code)
