@@ -66,34 +66,45 @@ func (m Message) AppendJSON(to []byte) []byte {
 // passed over, so that an older loader can read what a newer capture wrote. The error says which part cannot be read;
 // such a record stays unreadable however often it is tried. Safe for concurrent use; the row shares no memory with value.
 func ParseMessage(value []byte) (Row, error) {
+	row, _, err := ParseOriginal(value)
+	return row, err
+}
+
+// ParseOriginal is ParseMessage that also tells the event's time as the client wrote it, the JSON text of `timestamp`; nil
+// if there is none. A client that sends an event again writes the same, while the row's time, which is corrected by when
+// the request was sent and received, differs from try to try. It is a part of value.
+func ParseOriginal(value []byte) (row Row, timestamp []byte, err error) {
 	if err := valid(value); err != nil {
-		return Row{}, fmt.Errorf("read the message: %w", err)
+		return Row{}, nil, fmt.Errorf("read the message: %w", err)
 	}
 	value = bytes.TrimSpace(value)
 	if value[0] != '{' {
-		return Row{}, fmt.Errorf("read the message: it is not a JSON object")
+		return Row{}, nil, fmt.Errorf("read the message: it is not a JSON object")
 	}
 	if !utf8.Valid(value) {
-		return Row{}, fmt.Errorf("read the message: it holds bytes that are not UTF-8")
+		return Row{}, nil, fmt.Errorf("read the message: it holds bytes that are not UTF-8")
 	}
 	message, err := readMessage(value)
 	if err != nil {
-		return Row{}, fmt.Errorf("read the message: %w", err)
+		return Row{}, nil, fmt.Errorf("read the message: %w", err)
 	}
 	parsed, refusal := parse(message.Event)
 	if refusal != nil {
-		return Row{}, fmt.Errorf("read the event of the message: %w", refusal)
+		return Row{}, nil, fmt.Errorf("read the event of the message: %w", refusal)
 	}
-	timestamp, _ := parsed.Time(message.ReceivedAt, message.SentAt)
+	at, _ := parsed.Time(message.ReceivedAt, message.SentAt)
+	if !isNull(parsed.time.timestamp) {
+		timestamp = parsed.time.timestamp
+	}
 	return Row{
 		TeamID:     message.TeamID,
 		UUID:       message.UUID,
 		Event:      parsed.Name,
 		DistinctID: parsed.DistinctID,
-		Timestamp:  timestamp,
+		Timestamp:  at,
 		Properties: parsed.Properties(),
 		ReceivedAt: message.ReceivedAt,
-	}, nil
+	}, timestamp, nil
 }
 
 // readMessage reads the envelope of a valid JSON object. What a row cannot do without must be there.

@@ -32,12 +32,12 @@ func (b *block) add(message *sarama.ConsumerMessage, before *window, age time.Du
 	b.messages++
 	b.bytes += len(message.Value)
 	b.end = message.Offset + 1
-	row, err := event.ParseMessage(message.Value)
+	row, timestamp, err := event.ParseOriginal(message.Value)
 	switch {
 	case err != nil:
 		b.unreadable = append(b.unreadable, eventstore.Unreadable{Offset: uint64(message.Offset), Reason: err.Error(), Raw: message.Value})
 		before.skip(message.Offset + 1)
-	case before.add(message.Offset, keyOf(row)):
+	case before.add(message.Offset, keyOf(row, timestamp)):
 		b.duplicates++
 	default:
 		b.offsets = append(b.offsets, uint64(message.Offset))

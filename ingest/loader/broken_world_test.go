@@ -41,7 +41,7 @@ func TestWithoutThePlanAKilledLoadersBlockIsDoubled(t *testing.T) {
 	w.runUntilKilled(t, "loader.inserted=kill@1;loader.without.plan=on")
 	successor := start(t, w.config(t))
 	w.awaitRows(t, time.Minute)
-	successor.awaitLoaded(t)
+	w.awaitLoaded(t, successor)
 	successor.stop()
 	w.wantFaults(t)
 }
@@ -50,7 +50,7 @@ func TestWithoutTheCountATokenWithoutItsPartLoses(t *testing.T) {
 	w := tokenWithoutPart(t)
 	arm(t, "loader.without.count=on")
 	successor := start(t, w.config(t))
-	successor.awaitLoaded(t)
+	w.awaitLoaded(t, successor)
 	successor.stop()
 	w.wantFaults(t)
 }

@@ -44,7 +44,7 @@ type Config struct {
 	BlockAge time.Duration
 
 	// Duplicates is how many offsets back an event is looked for that is there already: with the same team, uuid, name,
-	// distinct id and time. It takes 26 MB for each claimed partition at a million, and as many messages are read again
+	// distinct id and time as the client wrote it. It takes 26 MB for each claimed partition at a million, and as many messages are read again
 	// when a partition is claimed. All loaders of a group need the same number, or they cannot repeat each other's plans
 	// and wait them out instead. Negative leaves only copies within one block to be found. Default and most: 1,000,000.
 	Duplicates int64

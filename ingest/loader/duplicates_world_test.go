@@ -8,6 +8,8 @@ import (
 
 	"github.com/IBM/sarama"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/millrace/millrace/event"
 )
 
 // sendTwice gives Kafka events of which each comes a second time, some at once and some after all others.
@@ -55,7 +57,7 @@ func TestACopyOfAnEventIsNotLoadedAgain(t *testing.T) {
 	w.sendAgain(t, early[1000:])
 	w.send(t, 500) // so that what follows the last copy shows
 	w.awaitRows(t, time.Minute)
-	running.awaitLoaded(t)
+	w.awaitLoaded(t, running)
 	if families, err := registry.Gather(); err != nil {
 		t.Error(err)
 	} else {
@@ -80,7 +82,7 @@ func TestACopyBeyondTheWindowIsLoadedAndHiddenByTheView(t *testing.T) {
 	w.sendAgain(t, []*sarama.ProducerMessage{first})
 	w.send(t, 2500)
 	w.sendAgain(t, []*sarama.ProducerMessage{again})
-	running.awaitLoaded(t)
+	w.awaitLoaded(t, running)
 	running.stop()
 	if count := w.number(t, "SELECT count() FROM events"); count != 2502 {
 		t.Errorf("%d rows, want 2502", count)
@@ -91,4 +93,28 @@ func TestACopyBeyondTheWindowIsLoadedAndHiddenByTheView(t *testing.T) {
 	if kept := w.number(t, "SELECT source_offset FROM events_once WHERE timestamp = '2026-11-01 00:00:00.000001'"); kept != 0 {
 		t.Errorf("the view shows offset %d, want the first arrival", kept)
 	}
+}
+
+// A client that has no answer sends its request again: the same events, sent and received at another time.
+func TestARequestThatIsSentAgainIsLoadedOnce(t *testing.T) {
+	w := newWorldOf(t, 1)
+	running := start(t, w.config(t))
+	received := time.Now()
+	for _, body := range []string{
+		`{"event":"seen","distinct_id":"p","timestamp":"2026-11-01T00:00:00.123Z"}`, `{"event":"seen","distinct_id":"p"}`,
+	} {
+		id := w.uuid()
+		for try := range 3 {
+			at := received.Add(time.Duration(try) * 1234567 * time.Microsecond)
+			w.producer.Input() <- w.message("p", event.Message{
+				TeamID: 1, UUID: id, ReceivedAt: at, SentAt: at.Add(-time.Duration(try) * time.Millisecond), Event: []byte(body),
+			}.AppendJSON(nil))
+		}
+		w.copies += 2
+		w.acknowledged(t, 3)
+	}
+	w.send(t, 1)
+	w.awaitLoaded(t, running)
+	running.stop()
+	w.checkEachOnce(t)
 }

@@ -43,7 +43,7 @@ func TestStatusShowsOwnersLagPlanAndWatermark(t *testing.T) {
 		t.Errorf("before any loader: %+v", p)
 	}
 	running := start(t, w.config(t))
-	running.awaitLoaded(t)
+	w.awaitLoaded(t, running)
 	w.awaitWatermark(t, w.lastArrival(t))
 	if p := w.partition(t, operator, 1); p.Owner == "" || p.Host == "" || p.Next != p.End || p.Lag != 0 || p.Watermark == nil || p.Plan != nil || p.Doubt != "" {
 		t.Errorf("while a loader runs: %+v", p)
@@ -130,7 +130,7 @@ func TestAMendedPartitionSkipsOnlyWhatKafkaHasDeleted(t *testing.T) {
 	}
 	w.send(t, 1000)
 	second := start(t, w.config(t))
-	second.awaitLoaded(t)
+	w.awaitLoaded(t, second)
 	if count := w.number(t, "SELECT count() FROM events"); count != uint64(len(w.sent)-lost) {
 		t.Errorf("%d rows of %d events, of which %d are lost", count, len(w.sent), lost)
 	}
@@ -219,7 +219,7 @@ func TestATopicLeavesTheRosterWhenItIsDrainedOrLost(t *testing.T) {
 	}
 	third := start(t, w.config(t))
 	w.send(t, 500)
-	third.awaitLoaded(t)
+	w.awaitLoaded(t, third)
 	if at := w.awaitWatermark(t, held); at.Before(held) {
 		t.Errorf("the watermark fell from %s to %s", held, at)
 	}

@@ -9,16 +9,19 @@ import (
 	"github.com/millrace/millrace/event"
 )
 
-// key tells one event from another: 128 bits of SHA-256 over team, uuid, name, distinct id and time. Two events that
-// differ share it with a probability of 2⁻¹²⁸, and nobody can make two that do.
+// key tells one event from another: 128 bits of SHA-256 over team, uuid, name, distinct id and time as the client
+// wrote it: the row's own time is corrected by when the request was sent and received, and differs from try to try. Two
+// events that differ share a key with a probability of 2⁻¹²⁸, and nobody can make two that do.
 type key [2]uint64
 
-func keyOf(row event.Row) key {
+func keyOf(row event.Row, timestamp []byte) key {
 	text := make([]byte, 0, 256)
 	text = binary.LittleEndian.AppendUint64(text, uint64(row.TeamID))
 	text = append(text, row.UUID[:]...)
-	text = binary.LittleEndian.AppendUint64(text, uint64(row.Timestamp.UnixMicro()))
-	text = binary.LittleEndian.AppendUint64(text, uint64(len(row.Event))) // so that name and distinct id cannot run into each other
+	// With their lengths, so that one part cannot run into the next.
+	text = binary.LittleEndian.AppendUint64(text, uint64(len(timestamp)))
+	text = append(text, timestamp...)
+	text = binary.LittleEndian.AppendUint64(text, uint64(len(row.Event)))
 	text = append(text, row.Event...)
 	text = append(text, row.DistinctID...)
 	sum := sha256.Sum256(text)
@@ -132,10 +135,10 @@ func (w *window) reserve(end int64) {
 
 // remember takes up a message that was loaded before.
 func (w *window) remember(message *sarama.ConsumerMessage) {
-	row, err := event.ParseMessage(message.Value)
+	row, timestamp, err := event.ParseOriginal(message.Value)
 	if err != nil {
 		w.skip(message.Offset + 1)
 		return
 	}
-	w.add(message.Offset, keyOf(row))
+	w.add(message.Offset, keyOf(row, timestamp))
 }

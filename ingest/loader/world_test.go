@@ -332,17 +332,22 @@ func (w *world) admin(t *testing.T, act func(clusterAdmin) error) {
 	}
 }
 
-// awaitLoaded waits until the loader holds everything in Kafka for loaded.
-func (r *running) awaitLoaded(t *testing.T) {
+// awaitLoaded waits until the loader is at the end of Kafka's log.
+func (w *world) awaitLoaded(t *testing.T, r *running) {
 	t.Helper()
-	testworld.Eventually(t, 30*time.Second, func() error {
+	offsets := w.offsets(t)
+	testworld.Eventually(t, time.Minute, func() error {
 		statuses := r.Status()
 		if len(statuses) == 0 {
 			return fmt.Errorf("the loader claims nothing")
 		}
 		for _, p := range statuses {
-			if p.End == 0 || p.Next < p.End {
-				return fmt.Errorf("partition %d is at %d of %d", p.Partition, p.Next, p.End)
+			end, err := offsets.End(p.Partition)
+			if err != nil {
+				return err
+			}
+			if p.Next < end {
+				return fmt.Errorf("partition %d is at %d of %d", p.Partition, p.Next, end)
 			}
 		}
 		return nil

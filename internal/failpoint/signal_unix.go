@@ -5,6 +5,7 @@ package failpoint
 import (
 	"os"
 	"syscall"
+	"time"
 )
 
 func kill() {
@@ -12,4 +13,7 @@ func kill() {
 	select {} // the signal is on its way
 }
 
-func stop() { _ = syscall.Kill(os.Getpid(), syscall.SIGSTOP) }
+func stop() {
+	_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+	time.Sleep(100 * time.Millisecond) // the signal is on its way, and must not find us beyond the point
+}
