@@ -38,6 +38,20 @@ test/unit: ## Run the tests that need nothing but Go: under 30 s warm
 test/world: bin/devstack ## Run the product's tests, unit and world; PKG=./starter/... for some
 	$(WORLD) go test -tags world -timeout 20m $(PKG)
 
+# What we rely on in Kafka, by the names of the tests: the others of assumptions/ ask other parts.
+KAFKA_ASSUMPTIONS = $(shell sed -n 's/^func \(Test[A-Za-z0-9]*\).*/\1/p' assumptions/kafka_*_test.go | paste -s -d '|' -)
+
+.PHONY: test/kafka
+test/kafka: bin/devstack ## Run the tests of ingest on the genuine Apache Kafka, one broker and three; needs Java 17 and Maven
+	@for program in java mvn; do command -v $$program >/dev/null || { echo "make test/kafka: $$program is not on PATH; the genuine Kafka needs Java 17 and Maven 3.8 or newer" >&2; exit 1; }; done
+	@test -n "$(KAFKA_ASSUMPTIONS)" || { echo "make test/kafka: assumptions/kafka_*_test.go name no tests" >&2; exit 1; }
+	@for brokers in $(or $(KAFKA_BROKERS),1 3); do \
+		echo "Apache Kafka, brokers: $$brokers"; \
+		KAFKA=apache KAFKA_BROKERS=$$brokers bin/devstack --free --parts clickhouse,kafka -- sh -c \
+			'go test -count=1 -tags world -timeout 15m -run "^($(KAFKA_ASSUMPTIONS))$$" ./assumptions/ && \
+			go test -count=1 -tags world -timeout 15m ./ingest/...' || exit 1; \
+	done
+
 .PHONY: test/modules
 test/modules: bin/devstack ## Run the tests of the modules beside the product: devstack and examples
 	@for module in $(MODULES); do echo "go test -C $$module -tags world ./..."; $(WORLD) go test -C $$module -tags world -timeout 20m ./... || exit 1; done

@@ -55,6 +55,8 @@ func runHidden(name string, args []string) (code int, ok bool) {
 		err = runServeClickHouse(args)
 	case serveKafka:
 		err = runServeKafka(args)
+	case serveApacheKafka:
+		err = runServeApacheKafka(args)
 	case guardCommand:
 		err = runGuard(os.Stdin)
 	default:

@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -47,6 +48,12 @@ Flags:
                       pinned one; the table names it
   --build-only        build and install the tools that --parts need, print where they are, and end
 
+Environment:
+  KAFKA=apache        run the genuine Apache Kafka 4.3.1 instead of kfake; needs Java 17 and Maven
+  KAFKA_BROKERS=3     run three of them, everything replicated to all, two replicas in sync for each
+                      record; on the ports kafka (9092), kafka-2 (9093), kafka-3 (9094), and
+                      kafka-controller-1 (9192) to -3 (9194)
+
 The first start on a machine builds temporal and versitygw and installs ClickHouse's engine, side
 by side; that takes some minutes and 5 GB at most, most of it Go's caches. The results are kept in
 the user's cache folder, or in $MILLRACE_CACHE.
@@ -75,6 +82,9 @@ func parseOptions(args []string, out io.Writer) (Options, error) {
 		return o, err
 	case err != nil:
 		return o, fmt.Errorf("%w; see devstack --help", err)
+	}
+	if _, err := chooseKafka(os.Getenv); err != nil {
+		return o, err
 	}
 	o.Command = set.Args()
 	if len(o.Command) > 0 && !slices.Contains(args, "--") {

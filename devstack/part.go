@@ -1,6 +1,9 @@
 package main
 
-import "context"
+import (
+	"context"
+	"os"
+)
 
 // Part is one system of the outside world that Millrace talks to. A part says what it needs and how it is
 // started and asked; World does the rest, the same for all. Methods are called from one goroutine at a time
@@ -55,9 +58,14 @@ type Command struct {
 	Env     []Variable
 }
 
-// Parts are all parts of the world, in the order of the table. New ones join here.
+// Parts are all parts of the world, in the order of the table. New ones join here. Which Kafka it is, the environment
+// says; where what it says makes no sense, parseOptions has refused to go on.
 func Parts() []Part {
-	return []Part{Temporal{}, ClickHouse{}, Kafka{}, S3{}}
+	kafka, err := chooseKafka(os.Getenv)
+	if err != nil {
+		kafka = Kafka{}
+	}
+	return []Part{Temporal{}, ClickHouse{}, kafka, S3{}}
 }
 
 // PartNames are the names that --parts and --early take.

@@ -7,3 +7,8 @@ import "syscall"
 func partAttributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }
+
+// groupAttributes leave a child of a part in the part's process group, and have the kernel kill it when its parent dies.
+func groupAttributes() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+}

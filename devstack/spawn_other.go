@@ -9,3 +9,6 @@ import "syscall"
 func partAttributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true}
 }
+
+// groupAttributes leave a child of a part in the part's process group.
+func groupAttributes() *syscall.SysProcAttr { return nil }

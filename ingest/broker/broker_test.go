@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/millrace/millrace/ingest/broker"
+	"github.com/millrace/millrace/internal/testworld"
 )
 
 func startKafka(t *testing.T, options ...kfake.Opt) (*kfake.Cluster, broker.Config) {
@@ -27,7 +28,7 @@ func startKafka(t *testing.T, options ...kfake.Opt) (*kfake.Cluster, broker.Conf
 }
 
 func TestSetupMakesTheTopicOnceWithItsSettings(t *testing.T) {
-	_, config := startKafka(t)
+	config := anyKafka(t)
 	first, err := broker.EnsureTopic(t.Context(), config, broker.Settings{})
 	if err != nil {
 		t.Fatal(err)
@@ -38,6 +39,9 @@ func TestSetupMakesTheTopicOnceWithItsSettings(t *testing.T) {
 	want := broker.Settings{
 		Partitions: 8, ReplicationFactor: 1, MinInsyncReplicas: 1, Retention: broker.DefaultRetention,
 		MaxMessageBytes: broker.MaxMessageBytes + 64<<10, CleanupPolicy: "delete",
+	}
+	if len(config.Brokers) >= 3 {
+		want.ReplicationFactor, want.MinInsyncReplicas = 3, 2
 	}
 	if diff := cmp.Diff(want, first.Topic.Settings); diff != "" {
 		t.Errorf("settings read back (-want +got):\n%s", diff)
@@ -76,7 +80,7 @@ func TestATopicWithThreeBrokersNeedsTwoReplicasForEachEvent(t *testing.T) {
 }
 
 func TestDifferencesOfAnExistingTopicAreToldAndLeft(t *testing.T) {
-	_, config := startKafka(t)
+	config := anyKafka(t)
 	shaped := broker.Settings{Partitions: 2, Retention: time.Hour, MaxMessageBytes: 1 << 20, CleanupPolicy: "compact", UncleanLeaderElection: true}
 	if _, err := broker.EnsureTopic(t.Context(), config, shaped); err != nil {
 		t.Fatal(err)
@@ -122,7 +126,7 @@ func TestAnAbsentTopicIsNeverMadeByLooking(t *testing.T) {
 }
 
 func TestATopicMadeAgainIsAnotherSource(t *testing.T) {
-	_, config := startKafka(t)
+	config := anyKafka(t)
 	first, err := broker.EnsureTopic(t.Context(), config, broker.Settings{})
 	if err != nil {
 		t.Fatal(err)
@@ -136,7 +140,7 @@ func TestATopicMadeAgainIsAnotherSource(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer admin.Close()
-	if err := admin.DeleteTopic(broker.DefaultTopic); err != nil {
+	if err := admin.DeleteTopic(config.Topic); err != nil {
 		t.Fatal(err)
 	}
 	second, err := broker.EnsureTopic(t.Context(), config, broker.Settings{})
@@ -191,8 +195,8 @@ func produce(t *testing.T, producer sarama.AsyncProducer, message *sarama.Produc
 	}
 }
 
-func event(key, value string) *sarama.ProducerMessage {
-	return &sarama.ProducerMessage{Topic: broker.DefaultTopic, Key: broker.Key(1, key), Value: sarama.StringEncoder(value)}
+func event(config broker.Config, key, value string) *sarama.ProducerMessage {
+	return &sarama.ProducerMessage{Topic: config.WithDefaults().Topic, Key: broker.Key(1, key), Value: sarama.StringEncoder(value)}
 }
 
 func startProducer(t *testing.T, config broker.Config) sarama.AsyncProducer {
@@ -209,11 +213,11 @@ func startProducer(t *testing.T, config broker.Config) sarama.AsyncProducer {
 }
 
 func TestEventsOfOnePersonShareAPartition(t *testing.T) {
-	_, config := startKafka(t)
+	config := anyKafka(t)
 	producer := startProducer(t, config)
 	partitions := map[int32]bool{}
 	for person := range 40 {
-		first, second := event(string(rune('a'+person)), "{}"), event(string(rune('a'+person)), "{}")
+		first, second := event(config, string(rune('a'+person)), "{}"), event(config, string(rune('a'+person)), "{}")
 		for _, message := range []*sarama.ProducerMessage{first, second} {
 			if err := produce(t, producer, message); err != nil {
 				t.Fatal(err)
@@ -232,12 +236,12 @@ func TestEventsOfOnePersonShareAPartition(t *testing.T) {
 func TestADeadBrokerIsReportedWithinSeconds(t *testing.T) {
 	cluster, config := startKafka(t)
 	producer := startProducer(t, config)
-	if err := produce(t, producer, event("a", "{}")); err != nil {
+	if err := produce(t, producer, event(config, "a", "{}")); err != nil {
 		t.Fatal(err)
 	}
 	cluster.Close()
 	started := time.Now()
-	err := produce(t, producer, event("a", "{}"))
+	err := produce(t, producer, event(config, "a", "{}"))
 	if err == nil {
 		t.Fatal("a closed cluster acknowledged")
 	}
@@ -276,24 +280,24 @@ func TestTooFewReplicasAreTriedAgainAndThenReported(t *testing.T) {
 		})
 	}
 	refuse(2)
-	if err := produce(t, producer, event("a", "{}")); err != nil {
+	if err := produce(t, producer, event(config, "a", "{}")); err != nil {
 		t.Errorf("two refusals should be waited out: %v", err)
 	}
 	refuse(100)
-	err := produce(t, producer, event("a", "{}"))
+	err := produce(t, producer, event(config, "a", "{}"))
 	if !errors.Is(err, sarama.ErrNotEnoughReplicas) || broker.ClassOf(err) != broker.Retry {
 		t.Errorf("got %v of class %s", err, broker.ClassOf(err))
 	}
 }
 
 func TestClassesAreToldByCode(t *testing.T) {
-	_, config := startKafka(t)
+	config := anyKafka(t)
 	producer := startProducer(t, config)
-	if err := produce(t, producer, event("a", strings.Repeat("x", broker.MaxMessageBytes))); broker.ClassOf(err) != broker.TooLarge {
+	if err := produce(t, producer, event(config, "a", strings.Repeat("x", broker.MaxMessageBytes))); broker.ClassOf(err) != broker.TooLarge {
 		t.Errorf("a message above the limit: %v is of class %s", err, broker.ClassOf(err))
 	}
-	absent := event("a", "{}")
-	absent.Topic = "absent"
+	absent := event(config, "a", "{}")
+	absent.Topic = testworld.Name(t)
 	if err := produce(t, producer, absent); broker.ClassOf(err) != broker.NoTopic {
 		t.Errorf("an absent topic: %v is of class %s", err, broker.ClassOf(err))
 	}

@@ -30,12 +30,15 @@ func (handler) ConsumeClaim(session sarama.ConsumerGroupSession, _ sarama.Consum
 	return nil
 }
 
+// groupOf is the group of the loaders of a topic, as no other test has it.
+func groupOf(config broker.Config) string { return config.WithDefaults().Topic + "-loaders" }
+
 var errLostAnswer = errors.New("the answer is lost")
 
 // joined starts a member and returns the owner that it is in its first generation.
 func joined(t *testing.T, config broker.Config) (owner broker.Owner, leave func()) {
 	t.Helper()
-	group, err := broker.NewConsumerGroup(config, "loaders", broker.GroupTiming{SessionTimeout: 2 * time.Second})
+	group, err := broker.NewConsumerGroup(config, groupOf(config), broker.GroupTiming{SessionTimeout: 2 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,7 +46,7 @@ func joined(t *testing.T, config broker.Config) (owner broker.Owner, leave func(
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		_ = group.Consume(t.Context(), []string{broker.DefaultTopic}, handler{sessions})
+		_ = group.Consume(t.Context(), []string{config.WithDefaults().Topic}, handler{sessions})
 	}()
 	leave = func() {
 		_ = group.Close()
@@ -63,7 +66,7 @@ func openOffsets(t *testing.T, config broker.Config) *broker.Offsets {
 	if _, err := broker.EnsureTopic(t.Context(), config, broker.Settings{}); err != nil {
 		t.Fatal(err)
 	}
-	offsets, err := broker.NewOffsets(config, "loaders")
+	offsets, err := broker.NewOffsets(config, groupOf(config))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +75,7 @@ func openOffsets(t *testing.T, config broker.Config) *broker.Offsets {
 }
 
 func TestOffsetsAreCommittedByTheOwnerAlone(t *testing.T) {
-	_, config := startKafka(t, kfake.GroupMinSessionTimeout(time.Second))
+	config := anyKafka(t)
 	offsets := openOffsets(t, config)
 	want := func(offset int64, metadata string) {
 		t.Helper()
@@ -130,7 +133,7 @@ func TestACoordinatorThatLoadsIsAskedAgain(t *testing.T) {
 	cluster.ControlKey(int16(kmsg.OffsetFetch), func(request kmsg.Request) (kmsg.Response, error, bool) {
 		answer := request.(*kmsg.OffsetFetchRequest).ResponseKind().(*kmsg.OffsetFetchResponse)
 		group := kmsg.NewOffsetFetchResponseGroup()
-		group.Group, group.ErrorCode = "loaders", int16(sarama.ErrOffsetsLoadInProgress)
+		group.Group, group.ErrorCode = groupOf(config), int16(sarama.ErrOffsetsLoadInProgress)
 		answer.Groups = append(answer.Groups, group)
 		return answer, nil, true
 	})
