@@ -45,6 +45,7 @@ KAFKA_ASSUMPTIONS = $(shell sed -n 's/^func \(Test[A-Za-z0-9]*\).*/\1/p' assumpt
 test/kafka: bin/devstack ## Run the tests of ingest on the genuine Apache Kafka, one broker and three; needs Java 17 and Maven
 	@for program in java mvn; do command -v $$program >/dev/null || { echo "make test/kafka: $$program is not on PATH; the genuine Kafka needs Java 17 and Maven 3.8 or newer" >&2; exit 1; }; done
 	@test -n "$(KAFKA_ASSUMPTIONS)" || { echo "make test/kafka: assumptions/kafka_*_test.go name no tests" >&2; exit 1; }
+	go test -C devstack -count=1 -tags 'world apache' -run 'ThreeNodes|ANodeThatDies' -timeout 5m .
 	@for brokers in $(or $(KAFKA_BROKERS),1 3); do \
 		echo "Apache Kafka, brokers: $$brokers"; \
 		KAFKA=apache KAFKA_BROKERS=$$brokers bin/devstack --free --parts clickhouse,kafka -- sh -c \

@@ -52,29 +52,29 @@ func runServeApacheKafka(args []string) error {
 
 	ended := make(chan *node, count)
 	var nodes []*node
-	defer func() { stopNodes(nodes) }()
+	// What a node wrote outlives SIGKILL, so when one has died the others are not waited for.
+	grace := time.Duration(0)
+	defer func() { stopNodes(nodes, grace) }()
 	for number := 1; number <= count; number++ {
 		n, err := startNode(java, jars, dir, number)
 		if err != nil {
 			return fmt.Errorf("start node %d: %w", number, err)
 		}
 		nodes = append(nodes, n)
-		fmt.Fprintf(os.Stderr, "node %d is process %d; its log is %s\n", number, n.cmd.Process.Pid, n.log)
 		go func() {
 			_ = n.cmd.Wait() // how it ended is in its ProcessState
 			close(n.ended)
 			ended <- n
 		}()
+		if err := replaceFile(pidFile(dir, number), []byte(strconv.Itoa(n.cmd.Process.Pid))); err != nil {
+			return fmt.Errorf("tell the process of node %d: %w", number, err)
+		}
 	}
 	select {
 	case <-stop:
+		grace = nodesStopWithin
 		return nil
 	case n := <-ended:
-		select {
-		case <-stop: // the group was told to end, and the node was faster
-			return nil
-		default:
-		}
 		return fmt.Errorf("node %d ended: %s; the last lines of its log %s:\n%s", n.number, n.cmd.ProcessState, n.log, indent(lastLines(n.log, 10)))
 	}
 }
@@ -149,12 +149,17 @@ func startNode(java, jars, dir string, number int) (*node, error) {
 	return n, spawn(n.cmd)
 }
 
-// stopNodes ends all nodes: by SIGTERM and, where that is not enough in time, by SIGKILL.
-func stopNodes(nodes []*node) {
-	for _, n := range nodes {
-		n.signal(syscall.SIGTERM)
+// pidFile is for whoever kills or stops a node on purpose.
+func pidFile(dir string, number int) string { return filepath.Join(nodeDir(dir, number), "pid") }
+
+// stopNodes ends all nodes: by SIGTERM and, those that are there after grace, by SIGKILL.
+func stopNodes(nodes []*node, grace time.Duration) {
+	if grace > 0 {
+		for _, n := range nodes {
+			n.signal(syscall.SIGTERM)
+		}
 	}
-	late := time.After(nodesStopWithin)
+	late := time.After(grace)
 	for _, n := range nodes {
 		select {
 		case <-n.ended:

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/millrace/millrace/ingest/broker"
 	"github.com/millrace/millrace/ingest/capture"
 )
 
@@ -29,8 +28,8 @@ const (
 
 // Every way in that is offered takes an event, and it arrives.
 func TestWaysIn(t *testing.T) {
-	kafka := startKafka(t)
-	server := openCapture(t, configFor(kafka.ListenAddrs()))
+	config := anyKafka(t)
+	server := openCapture(t, config)
 	single := func(name string) string {
 		return `{"event":"` + name + `","distinct_id":"d","api_key":"mr_shop","properties":{"way":"` + name + `"}}`
 	}
@@ -79,7 +78,7 @@ func TestWaysIn(t *testing.T) {
 		}
 	}
 	found := map[string]int{}
-	for _, record := range readTopic(t, kafka.ListenAddrs(), broker.DefaultTopic) {
+	for _, record := range readTopic(t, config.Broker.Brokers, config.Broker.Topic) {
 		if record.row.TeamID == 1 && record.row.DistinctID == "d" && record.key == "1/d" {
 			found[record.row.Event]++
 		}
@@ -93,8 +92,7 @@ func TestWaysIn(t *testing.T) {
 
 // Bad input gets an answer that says what to do, word for word.
 func TestAnswers(t *testing.T) {
-	kafka := startKafka(t)
-	config := configFor(kafka.ListenAddrs())
+	config := anyKafka(t)
 	config.MaxBodyBytes = 1000
 	server := openCapture(t, config)
 	in := func(events string) string { return `{"api_key":"mr_shop","batch":[` + events + `]}` }
@@ -170,7 +168,7 @@ func TestAnswers(t *testing.T) {
 			t.Errorf("%s:\n got  %d %s\n want %d %s", c.name, got.code, got.text, c.code, c.text)
 		}
 	}
-	if got := len(readTopic(t, kafka.ListenAddrs(), broker.DefaultTopic)); got != 2 {
+	if got := len(readTopic(t, config.Broker.Brokers, config.Broker.Topic)); got != 2 {
 		t.Errorf("%d records in kafka, want the 2 that were kept", got)
 	}
 }

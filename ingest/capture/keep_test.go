@@ -21,8 +21,8 @@ import (
 // The rule of identity: the client's uuid; else, for a precise timestamp, one that the same request has again; else a
 // new one each time.
 func TestIdentities(t *testing.T) {
-	kafka := startKafka(t)
-	server := openCapture(t, configFor(kafka.ListenAddrs()))
+	config := anyKafka(t)
+	server := openCapture(t, config)
 	send := func(name, fields string) {
 		one := fmt.Sprintf(`{"event":%q,"distinct_id":"d"%s}`, name, fields)
 		body := `{"api_key":"mr_shop","batch":[` + one + `,` + one + `]}`
@@ -37,7 +37,7 @@ func TestIdentities(t *testing.T) {
 	send("coarse", `,"timestamp":"2026-11-23T10:00:00.123Z"`)
 	send("none", `,"uuid":"none"`)
 	ids := map[string]map[uuid.UUID]int{}
-	for _, record := range readTopic(t, kafka.ListenAddrs(), broker.DefaultTopic) {
+	for _, record := range readTopic(t, config.Broker.Brokers, config.Broker.Topic) {
 		if ids[record.row.Event] == nil {
 			ids[record.row.Event] = map[uuid.UUID]int{}
 		}
@@ -52,9 +52,8 @@ func TestIdentities(t *testing.T) {
 
 // A topic that takes less than an event may have refuses that event alone, before it is sent.
 func TestEventAboveTheTopicsLimit(t *testing.T) {
-	kafka := startKafka(t)
-	config := configFor(kafka.ListenAddrs())
-	config.Broker.Topic = "small"
+	config := anyKafka(t)
+	config.Broker.Topic += "small"
 	if _, err := broker.EnsureTopic(t.Context(), config.Broker, broker.Settings{MaxMessageBytes: 10_000}); err != nil {
 		t.Fatal(err)
 	}
@@ -69,16 +68,15 @@ func TestEventAboveTheTopicsLimit(t *testing.T) {
 		!strings.HasPrefix(refused.Message, "the event is 10") || !strings.HasSuffix(refused.Message, "bytes on its way, more than the 5904 that kafka's topic takes; send less in its properties") {
 		t.Errorf("refused %+v", refused)
 	}
-	if got := len(readTopic(t, kafka.ListenAddrs(), "small")); got != 1 {
+	if got := len(readTopic(t, config.Broker.Brokers, config.Broker.Topic)); got != 1 {
 		t.Errorf("%d records, want the neighbour", got)
 	}
 }
 
 // The largest event of the rules goes through a topic as setup makes it, many at once, also when it cannot be compressed.
 func TestLargestEvents(t *testing.T) {
-	kafka := startKafka(t)
-	config := configFor(kafka.ListenAddrs())
-	config.Broker.Topic = "large"
+	config := anyKafka(t)
+	config.Broker.Topic += "large"
 	config.AckTimeout = time.Minute // it is about size, and the machine may be busy
 	if _, err := broker.EnsureTopic(t.Context(), config.Broker, broker.Settings{Partitions: 1}); err != nil {
 		t.Fatal(err)
@@ -97,7 +95,7 @@ func TestLargestEvents(t *testing.T) {
 	if got.code != http.StatusOK || got.Kept != 10 {
 		t.Errorf("got %d %s", got.code, got.text)
 	}
-	if got := len(readTopic(t, kafka.ListenAddrs(), "large")); got != 10 {
+	if got := len(readTopic(t, config.Broker.Brokers, config.Broker.Topic)); got != 10 {
 		t.Errorf("%d records, want 10", got)
 	}
 }

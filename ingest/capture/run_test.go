@@ -104,8 +104,8 @@ func TestStopFinishesWhatIsInFlight(t *testing.T) {
 
 // Stopped under load, whatever was answered 200 is in Kafka.
 func TestStopUnderLoadLosesNothingAccepted(t *testing.T) {
-	kafka := startKafka(t)
-	url, stop, ended := startRun(t, configFor(kafka.ListenAddrs()))
+	config := anyKafka(t)
+	url, stop, ended := startRun(t, config)
 	defer stop()
 	awaitReady(t, url)
 	const clients = 8
@@ -140,7 +140,7 @@ func TestStopUnderLoadLosesNothingAccepted(t *testing.T) {
 		t.Errorf("Run: %v", err)
 	}
 	sent := len(all)
-	for _, record := range readTopic(t, kafka.ListenAddrs(), broker.DefaultTopic) {
+	for _, record := range readTopic(t, config.Broker.Brokers, config.Broker.Topic) {
 		delete(all, record.row.UUID.String())
 	}
 	if sent < 50 || len(all) > 0 {
