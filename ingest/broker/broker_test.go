@@ -3,6 +3,7 @@ package broker_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -143,6 +144,13 @@ func TestATopicMadeAgainIsAnotherSource(t *testing.T) {
 	if err := admin.DeleteTopic(config.Topic); err != nil {
 		t.Fatal(err)
 	}
+	// Apache Kafka answers before all have forgotten the topic.
+	testworld.Eventually(t, 30*time.Second, func() error {
+		if _, err := broker.Describe(t.Context(), config); !errors.Is(err, broker.ErrNoTopic) {
+			return fmt.Errorf("describe the deleted topic: %w", err)
+		}
+		return nil
+	})
 	second, err := broker.EnsureTopic(t.Context(), config, broker.Settings{})
 	if err != nil {
 		t.Fatal(err)

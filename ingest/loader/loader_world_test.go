@@ -280,6 +280,13 @@ func TestATopicMadeAgainIsLoadedFromItsStart(t *testing.T) {
 	w.awaitRows(t, 30*time.Second)
 	first.stop()
 	w.admin(t, func(admin clusterAdmin) error { return admin.DeleteTopic(w.kafka.Topic) })
+	// Apache Kafka answers before all have forgotten the topic.
+	testworld.Eventually(t, 30*time.Second, func() error {
+		if _, err := broker.Describe(t.Context(), w.kafka); !errors.Is(err, broker.ErrNoTopic) {
+			return fmt.Errorf("describe the deleted topic: %w", err)
+		}
+		return nil
+	})
 	ensured, err := broker.EnsureTopic(t.Context(), w.kafka, broker.Settings{})
 	if err != nil {
 		t.Fatal(err)
