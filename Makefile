@@ -50,7 +50,7 @@ test/kafka: bin/devstack ## Run the tests of ingest on the genuine Apache Kafka,
 		echo "Apache Kafka, brokers: $$brokers"; \
 		KAFKA=apache KAFKA_BROKERS=$$brokers bin/devstack --free --parts clickhouse,kafka -- sh -c \
 			'go test -count=1 -tags world -timeout 15m -run "^($(KAFKA_ASSUMPTIONS))$$" ./assumptions/ && \
-			go test -count=1 -tags world -timeout 15m ./ingest/...' || exit 1; \
+			go test -count=1 -tags "world $$([ $$KAFKA_BROKERS = 3 ] && echo threebrokers)" -timeout 15m ./ingest/...' || exit 1; \
 	done
 
 .PHONY: test/modules
