@@ -87,7 +87,7 @@ func (t GoTool) Build(ctx context.Context, repo, dir string, progress *Progress)
 	// A tool is built once on a machine, so what was compiled on the way, over a gigabyte, is not kept. It lies in dir,
 	// which is cleared away should this build not come to its end.
 	compiled := filepath.Join(dir, "go-build")
-	defer os.RemoveAll(compiled)
+	defer func() { _ = os.RemoveAll(compiled) }() // dir is cleared away whole before the next try
 	// Without cgo the build is the same whether or not the machine has a C compiler. Nobody debugs the tools.
 	cmd := exec.CommandContext(ctx, program, "build", "-v", "-gcflags", "all=-dwarf=false", "-ldflags", "-s -w", "-o", t.File(dir), t.Package)
 	cmd.Dir = filepath.Join(repo, t.Folder)
