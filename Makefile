@@ -25,6 +25,8 @@ demo: ## Send 200,000 flights in and read them back from S3; STAY=1 leaves every
 
 .PHONY: up
 up: build ## Start the outside world and Millrace in it, with examples/millrace.yaml, until Ctrl-C
+	@echo 'make up: Temporal UI http://127.0.0.1:8233, capture http://127.0.0.1:8000; addresses for other shells: . .devstack/data/world.env'
+	@echo 'make up: Ctrl-C takes everything down; what was stored stays in .devstack/data for the next time'
 	@bin/devstack -- bin/millrace up --config examples/millrace.yaml
 
 .PHONY: test

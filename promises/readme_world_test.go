@@ -7,7 +7,9 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -68,9 +70,14 @@ func TestTheFirstExportOfTheREADME(t *testing.T) {
 		return ready(t.Context(), capture)
 	})
 
-	second := exec.CommandContext(t.Context(), "bash", "-e", "-c", strings.Join(lines[1:], "\n"))
+	commands := filepath.Join(t.TempDir(), "second-shell")
+	if err := os.WriteFile(commands, []byte(strings.Join(lines[1:], "\n")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	// apply asks, and only on a terminal: script makes one.
+	second := exec.CommandContext(t.Context(), "script", "-qefc", "bash -e "+commands, "/dev/null")
 	second.Dir = ".."
-	second.Stdin = strings.NewReader("y\n") // apply asks
+	second.Stdin = strings.NewReader("y\n")
 	output, err := second.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, output)

@@ -21,7 +21,7 @@ type ExportStatus struct {
 	Note string `json:"note,omitempty"`
 	// Next is when the next run is due, nil when none is.
 	Next *time.Time `json:"next,omitempty"`
-	// Running is how many runs of the schedule are under way.
+	// Running is how many runs are under way, those included that no worker has taken up yet.
 	Running int `json:"running"`
 	// Warnings say in which way the schedule loses, or has lost, intervals.
 	Warnings []string `json:"warnings,omitempty"`
@@ -63,7 +63,7 @@ func (s *Starter) Export(ctx context.Context, name string, limit int) (ExportSta
 	if err != nil {
 		return ExportStatus{}, fmt.Errorf("read schedule %q: %w", name, err)
 	}
-	status := ExportStatus{Paused: description.Schedule.State.Paused, Note: description.Schedule.State.Note, Running: len(description.Info.RunningWorkflows)}
+	status := ExportStatus{Paused: description.Schedule.State.Paused, Note: description.Schedule.State.Note}
 	input, err := s.input(description.Schedule)
 	if err != nil {
 		status.Definition.Name = name
@@ -75,6 +75,14 @@ func (s *Starter) Export(ctx context.Context, name string, limit int) (ExportSta
 		status.Next = &description.Info.NextActionTimes[0]
 	}
 	status.Warnings = append(status.Warnings, warnings(name, description)...)
+	// A schedule itself only counts the runs that its overlap policy has to look after: with AllowAll, none.
+	running, err := s.Temporal.CountWorkflow(ctx, &workflowservice.CountWorkflowExecutionsRequest{
+		Query: runsOf(name) + ` AND ExecutionStatus = "Running"`,
+	})
+	if err != nil {
+		return status, fmt.Errorf("count the running runs of export %q: %w", name, err)
+	}
+	status.Running = int(running.GetCount())
 	status.Last, err = s.Runs(ctx, name, limit)
 	return status, err
 }
@@ -102,12 +110,18 @@ func warnings(name string, description *client.ScheduleDescription) []string {
 	return found
 }
 
+// runsOf asks for the runs of an export. One that no worker has taken up yet has no attributes of ours, but the server
+// notes which schedule started it.
+func runsOf(name string) string {
+	return fmt.Sprintf("WorkflowType = %q AND (%s = %q OR TemporalScheduledById = %q)", workflows.NameExport, workflows.AttributeExport.GetName(), name, name)
+}
+
 // Runs lists the latest executions of an export's runs, by start, as Temporal's visibility knows them; it may lag by
 // a second. The ledger knows published runs for longer.
 func (s *Starter) Runs(ctx context.Context, name string, limit int) ([]RunStatus, error) {
 	answer, err := s.Temporal.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{
 		PageSize: int32(limit),
-		Query:    fmt.Sprintf("WorkflowType = %q AND %s = %q", workflows.NameExport, workflows.AttributeExport.GetName(), name),
+		Query:    runsOf(name),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("list the runs of export %q: %w", name, err)
@@ -125,6 +139,9 @@ func (s *Starter) Runs(ctx context.Context, name string, limit int) ([]RunStatus
 		fields := execution.GetSearchAttributes().GetIndexedFields()
 		if payload := fields[workflows.AttributeIntervalEnd.GetName()]; payload != nil {
 			_ = s.converter().FromPayload(payload, &run.End) // a time the server wrote; zero shows as unknown
+		}
+		if payload := fields["TemporalScheduledStartTime"]; payload != nil && run.End.IsZero() {
+			_ = s.converter().FromPayload(payload, &run.End) // what the schedule meant; the run itself will say
 		}
 		if payload := fields[workflows.AttributeErrorKind.GetName()]; payload != nil {
 			_ = s.converter().FromPayload(payload, &run.ErrorKind)
