@@ -43,6 +43,9 @@ test/world: bin/devstack ## Run the product's tests, unit and world; PKG=./start
 # What we rely on in Kafka, by the names of the tests: the others of assumptions/ ask other parts.
 KAFKA_ASSUMPTIONS = $(shell sed -n 's/^func \(Test[A-Za-z0-9]*\).*/\1/p' assumptions/kafka_*_test.go | paste -s -d '|' -)
 
+# The packages that test/kafka tests, for a short way: make test/kafka KAFKA_PKG=./ingest/broker/ KAFKA_BROKERS=1
+KAFKA_PKG ?= ./ingest/...
+
 .PHONY: test/kafka
 test/kafka: bin/devstack ## Run the tests of ingest on the genuine Apache Kafka, one broker and three; needs Java 17 and Maven
 	@for program in java mvn; do command -v $$program >/dev/null || { echo "make test/kafka: $$program is not on PATH; the genuine Kafka needs Java 17 and Maven 3.8 or newer" >&2; exit 1; }; done
@@ -52,7 +55,7 @@ test/kafka: bin/devstack ## Run the tests of ingest on the genuine Apache Kafka,
 		echo "Apache Kafka, brokers: $$brokers"; \
 		KAFKA=apache KAFKA_BROKERS=$$brokers bin/devstack --free --parts clickhouse,kafka -- sh -c \
 			'go test -count=1 -tags world -timeout 15m -run "^($(KAFKA_ASSUMPTIONS))$$" ./assumptions/ && \
-			go test -count=1 -tags "world $$([ $$KAFKA_BROKERS = 3 ] && echo threebrokers)" -timeout 15m ./ingest/...' || exit 1; \
+			go test -count=1 -tags "world $$([ $$KAFKA_BROKERS = 3 ] && echo threebrokers)" -timeout 15m $(KAFKA_PKG)' || exit 1; \
 	done
 
 .PHONY: test/modules
