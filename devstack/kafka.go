@@ -27,7 +27,7 @@ func (Kafka) Command(site Site) (Command, error) {
 	if err != nil {
 		return Command{}, err
 	}
-	return Command{Program: self, Args: []string{serveKafka, strconv.Itoa(site.Ports["kafka"]), filepath.Join(site.Dir, "data")}}, nil
+	return Command{Program: self, Args: []string{serveKafka, strconv.Itoa(site.Ports["kafka"]), filepath.Join(site.Dir, "data"), site.Advertised("kafka")}}, nil
 }
 
 // Ready implements Part: the broker answers with its metadata.

@@ -118,7 +118,7 @@ func (k ApacheKafka) properties(site Site, dir string, node int) string {
 		{"node.id", strconv.Itoa(node)},
 		{"controller.quorum.voters", strings.Join(voters, ",")},
 		{"listeners", "PLAINTEXT://" + site.Addr(clientPort(node)) + ",CONTROLLER://" + site.Addr(controllerPort(node))},
-		{"advertised.listeners", "PLAINTEXT://" + site.Addr(clientPort(node))},
+		{"advertised.listeners", "PLAINTEXT://" + site.Advertised(clientPort(node))},
 		{"listener.security.protocol.map", "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT"},
 		{"controller.listener.names", "CONTROLLER"},
 		{"inter.broker.listener.name", "PLAINTEXT"},

@@ -20,6 +20,8 @@ type Options struct {
 	Ports     map[string]int // by Port.Name, over the defaults
 	BuildOnly bool
 	Installed bool // prefer a fit program on PATH to building ours
+	Revive    bool // a part that dies is started again
+	Toxiproxy bool // COMMAND reaches the parts by way of Toxiproxy
 	Command   []string
 }
 
@@ -43,9 +45,14 @@ Flags:
   --early LIST        start COMMAND as soon as these parts answer. The addresses of the others are
                       in its environment already; they come up when their tools are built
   --port NAME=N       use port N for NAME: temporal (7233), temporal-ui (8233), clickhouse (9000),
-                      clickhouse-http (8123), kafka (9092), s3 (7070); may be repeated
+                      clickhouse-http (8123), kafka (9092), s3 (7070); may be repeated. Proxies are
+                      toxiproxy (8474) and NAME-proxy, 20000 above NAME
   --installed         use the temporal on PATH, if its server is 1.29 or newer, and do not build the
                       pinned one; the table names it
+  --revive            start a part that dies again, in its folder and on its ports, instead of
+                      taking the world down: for tests that kill parts on purpose
+  --toxiproxy         put Toxiproxy in front of every part, and give COMMAND its addresses, so that
+                      tests can cut lines and slow them down; its API is at DEVSTACK_TOXIPROXY_URL
   --build-only        build and install the tools that --parts need, print where they are, and end
 
 Environment:
@@ -72,6 +79,8 @@ func parseOptions(args []string, out io.Writer) (Options, error) {
 	set.StringVar(&o.Data, "data", "", "")
 	set.BoolVar(&o.Free, "free", false, "")
 	set.BoolVar(&o.Installed, "installed", false, "")
+	set.BoolVar(&o.Revive, "revive", false, "")
+	set.BoolVar(&o.Toxiproxy, "toxiproxy", false, "")
 	set.BoolVar(&o.BuildOnly, "build-only", false, "")
 	set.Func("parts", "", func(s string) (err error) { o.Parts, err = parseParts(s); return err })
 	set.Func("early", "", func(s string) (err error) { o.Early, err = parseParts(s); return err })
@@ -125,7 +134,7 @@ func parseParts(list string) ([]string, error) {
 
 func parsePort(text string, into map[string]int) error {
 	var names []string
-	for _, part := range Parts() {
+	for _, part := range append(Parts(), Toxiproxy{Behind: Parts()}) {
 		for _, p := range part.Ports() {
 			names = append(names, p.Name)
 		}
@@ -144,14 +153,14 @@ func parsePort(text string, into map[string]int) error {
 
 // chosenParts are the parts that the options name, in the order of the table.
 func (o Options) chosenParts() []Part {
-	if o.Parts == nil {
-		return Parts()
-	}
 	var chosen []Part
 	for _, p := range Parts() {
-		if slices.Contains(o.Parts, p.Name()) {
+		if o.Parts == nil || slices.Contains(o.Parts, p.Name()) {
 			chosen = append(chosen, p)
 		}
+	}
+	if o.Toxiproxy {
+		chosen = append(chosen, Toxiproxy{Behind: chosen})
 	}
 	return chosen
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"maps"
 	"os"
 )
 
@@ -41,7 +42,7 @@ type Port struct {
 // Site is where a part lives in one world: its folder, its ports and its tools.
 type Site struct {
 	Dir   string            // for configuration and state, of this part alone
-	Ports map[string]int    // by Port.Name
+	Ports map[string]int    // of all parts of the world, by Port.Name
 	Tools map[string]string // file of each tool, by Tool.Name
 
 	// Installed are the tools that are the machine's own instead of ours, if any.
@@ -50,6 +51,26 @@ type Site struct {
 
 // Addr is the host:port of the named port.
 func (s Site) Addr(port string) string { return loopback(s.Ports[port]) }
+
+// Advertised is the host:port of the named port as COMMAND sees it: the proxy's, if there is one.
+func (s Site) Advertised(port string) string {
+	if _, proxied := s.Ports[proxyPort(port)]; proxied {
+		return s.Addr(proxyPort(port))
+	}
+	return s.Addr(port)
+}
+
+// seen is the site as COMMAND sees it.
+func (s Site) seen() Site {
+	ports := maps.Clone(s.Ports)
+	for port := range s.Ports {
+		if proxy, proxied := s.Ports[proxyPort(port)]; proxied {
+			ports[port] = proxy
+		}
+	}
+	s.Ports = ports
+	return s
+}
 
 // Command is a process to be: program, arguments, and environment beyond devstack's own.
 type Command struct {

@@ -131,10 +131,7 @@ func (w *World) takeFolder() (err error) {
 // layOut gives each part its site, and with that all addresses are known before anything runs.
 func (w *World) layOut(ports map[string]int) error {
 	for _, part := range w.parts {
-		site := Site{Dir: filepath.Join(w.dir, part.Name()), Ports: map[string]int{}, Tools: map[string]string{}, Installed: map[string]Installed{}}
-		for _, p := range part.Ports() {
-			site.Ports[p.Name] = ports[p.Name]
-		}
+		site := Site{Dir: filepath.Join(w.dir, part.Name()), Ports: ports, Tools: map[string]string{}, Installed: map[string]Installed{}}
 		for _, tool := range part.Tools() {
 			if w.options.Installed {
 				if own, err := findInstalled(context.Background(), tool); err == nil {
@@ -152,7 +149,7 @@ func (w *World) layOut(ports map[string]int) error {
 			}
 		}
 		w.sites[part.Name()] = site
-		w.variables = append(w.variables, part.Variables(site)...)
+		w.variables = append(w.variables, part.Variables(site.seen())...)
 	}
 	return nil
 }
@@ -179,12 +176,7 @@ func (w *World) raise(ctx context.Context, up chan<- string, trouble chan<- erro
 			process, err := w.raisePart(ctx, part)
 			if err == nil {
 				up <- part.Name()
-				select {
-				case <-ctx.Done():
-					return
-				case <-process.Ended:
-					err = fmt.Errorf("%s died while the world was up: it %s", part.Name(), process.Why())
-				}
+				err = w.keep(ctx, part, process)
 			}
 			if ctx.Err() != nil {
 				return
@@ -196,6 +188,37 @@ func (w *World) raise(ctx context.Context, up chan<- string, trouble chan<- erro
 		})
 	}
 	return &all
+}
+
+// mostRevivals is how often in a row a part is started again that does not come to answer.
+const mostRevivals = 5
+
+// keep watches a part that answers until ctx ends or the part has died for good.
+func (w *World) keep(ctx context.Context, part Part, process *Process) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-process.Ended:
+		}
+		if !w.options.Revive {
+			return fmt.Errorf("%s died while the world was up: it %s", part.Name(), process.Why())
+		}
+		var err error
+		for try := 1; ; try++ {
+			w.mu.Lock()
+			w.ready[part.Name()] = false
+			w.mu.Unlock()
+			began := time.Now()
+			if process, err = w.raisePart(ctx, part); err == nil {
+				say("%s died, and answers again after %s", part.Name(), time.Since(began).Round(10*time.Millisecond))
+				break
+			}
+			if ctx.Err() != nil || try == mostRevivals {
+				return err
+			}
+		}
+	}
 }
 
 func (w *World) raisePart(ctx context.Context, part Part) (*Process, error) {

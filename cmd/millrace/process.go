@@ -27,6 +27,7 @@ type process struct {
 	log      *slog.Logger
 	registry *prometheus.Registry
 	slots    worker.Slots
+	load     loader.Config // what flags say of it
 }
 
 // processFlags are the flags of a process.
@@ -36,6 +37,7 @@ type processFlags struct {
 	setup         bool
 	withoutFile   bool // nothing in the configuration's file matters: the loader runs alone
 	slots         worker.Slots
+	load          loader.Config
 }
 
 // addTelemetry adds the flags of every process.
@@ -46,6 +48,16 @@ func (f *processFlags) addTelemetry(p *program, command *cobra.Command) {
 
 func (f *processFlags) addListen(command *cobra.Command) {
 	command.Flags().StringVar(&f.listen, "listen", "", "take events at this `address` (default $MILLRACE_LISTEN, or 127.0.0.1:8000)")
+}
+
+// addLoad adds how the loader cuts blocks, and what it keeps.
+func (f *processFlags) addLoad(command *cobra.Command) {
+	flags := command.Flags()
+	flags.IntVar(&f.load.BlockRows, "block-rows", loader.DefaultBlockRows, "cut a block after so many messages; a block is one part of the table events")
+	flags.IntVar(&f.load.BlockBytes, "block-bytes", loader.DefaultBlockBytes, "cut a block after so many `bytes` of messages; each partition takes about four times as much memory")
+	flags.DurationVar(&f.load.BlockAge, "block-age", loader.DefaultBlockAge, "cut a block so long after its first message, full or not: most of the time until events are seen")
+	flags.Int64Var(&f.load.Duplicates, "duplicates", loader.DefaultDuplicates, "drop an event that is there already within so many `offsets` of its partition; the same for all loaders, -1 for none beyond a block")
+	flags.DurationVar(&f.load.Timing.SessionTimeout, "session-timeout", broker.DefaultSessionTimeout, "hand a loader's partitions to others after so much silence; brokers allow 6s or more by default")
 }
 
 func (f *processFlags) addSlots(command *cobra.Command) {
@@ -88,7 +100,7 @@ func (p *program) serve(ctx context.Context, flags processFlags, setup []string,
 		log.Debug("configuration is read", "file", p.file(env), "content", shown)
 	}
 	build := telemetry.ReadBuild()
-	proc := &process{env: env, config: loaded, log: log, registry: telemetry.NewRegistry(build), slots: flags.slots}
+	proc := &process{env: env, config: loaded, log: log, registry: telemetry.NewRegistry(build), slots: flags.slots, load: flags.load}
 	log.Info("millrace starts", "version", build.Version)
 	if env.MetricsListen != "" {
 		metrics, err := telemetry.ServeMetrics(env.MetricsListen, proc.registry)
@@ -173,10 +185,10 @@ func (proc *process) loader() part {
 			return err
 		}
 		defer store.Close()
-		return loader.Run(ctx, loader.Config{
-			Store: store, Kafka: brokerConfig(proc.env), Group: loaderGroup(proc.env),
-			Log: proc.log.With("part", "loader"), Registerer: proc.registry,
-		})
+		load := proc.load
+		load.Store, load.Kafka, load.Group = store, brokerConfig(proc.env), loaderGroup(proc.env)
+		load.Log, load.Registerer = proc.log.With("part", "loader"), proc.registry
+		return loader.Run(ctx, load)
 	}}
 }
 

@@ -32,6 +32,7 @@ finish or are handed back, within 90 s. A second signal stops at once, and loses
 		},
 	}
 	flags.addListen(command)
+	flags.addLoad(command)
 	flags.addTelemetry(p, command)
 	flags.addSlots(command)
 	command.Flags().BoolVar(&noSetup, "no-setup", false, "create nothing: setup was called before")
@@ -73,6 +74,7 @@ signal stops at once, and loses nothing either: what was accepted is in Kafka an
 		},
 	}
 	flags.addListen(command)
+	flags.addLoad(command)
 	flags.addTelemetry(p, command)
 	command.Flags().BoolVar(&captureOnly, "capture-only", false, "run capture without the loader")
 	command.Flags().BoolVar(&loaderOnly, "loader-only", false, "run the loader without capture")

@@ -10,6 +10,9 @@ import (
 	"github.com/IBM/sarama"
 )
 
+// DefaultSessionTimeout is GroupTiming.SessionTimeout unless told otherwise.
+const DefaultSessionTimeout = 15 * time.Second
+
 // GroupTiming is how fast a group notices that a member died. The zero value means the defaults.
 type GroupTiming struct {
 	// SessionTimeout is after how much silence a member counts as dead and its partitions go to others. Brokers allow
@@ -24,7 +27,7 @@ type GroupTiming struct {
 // WithDefaults fills the fields that are empty.
 func (g GroupTiming) WithDefaults() GroupTiming {
 	if g.SessionTimeout == 0 {
-		g.SessionTimeout = 15 * time.Second
+		g.SessionTimeout = DefaultSessionTimeout
 	}
 	if g.Heartbeat == 0 {
 		g.Heartbeat = g.SessionTimeout / 5

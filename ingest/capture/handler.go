@@ -15,6 +15,7 @@ import (
 
 	"github.com/millrace/millrace/event"
 	"github.com/millrace/millrace/ingest/broker"
+	"github.com/millrace/millrace/internal/failpoint"
 )
 
 // Handler serves the endpoints for events, and two for those who watch the process: /livez is 200 while it runs,
@@ -120,8 +121,15 @@ func (c *Capture) keep(r *http.Request, team Team, text []byte, body event.Body)
 
 	ctx, cancel := context.WithTimeout(r.Context(), c.config.AckTimeout)
 	defer cancel()
+	if err := failpoint.Hit(ctx, "capture.produce"); err != nil {
+		waiting.release()
+		return kafkaAway()
+	}
 	begun := time.Now()
 	err := c.sink.write(ctx, made.messages, waiting.release)
+	if err == nil {
+		err = failpoint.Hit(ctx, "capture.produced")
+	}
 	c.metrics.ack.Observe(time.Since(begun).Seconds())
 	if err != nil {
 		return kafkaAway()

@@ -13,6 +13,14 @@ import (
 	"github.com/millrace/millrace/ingest/broker"
 )
 
+// The defaults of Config.
+const (
+	DefaultBlockRows  = 100_000
+	DefaultBlockBytes = 4 << 20
+	DefaultBlockAge   = 2 * time.Second
+	DefaultDuplicates = 1_000_000
+)
+
 // DefaultGroup is the consumer group that all loaders of one event store share.
 const DefaultGroup = "millrace.loader"
 
@@ -83,20 +91,20 @@ func (c Config) withDefaults() (Config, error) {
 		}
 	}
 	if c.BlockRows == 0 {
-		c.BlockRows = 100_000
+		c.BlockRows = DefaultBlockRows
 	}
 	if c.BlockBytes == 0 {
-		c.BlockBytes = 4 << 20
+		c.BlockBytes = DefaultBlockBytes
 	}
 	if c.BlockAge == 0 {
-		c.BlockAge = 2 * time.Second
+		c.BlockAge = DefaultBlockAge
 	}
 	switch {
 	case c.Duplicates == 0:
-		c.Duplicates = 1_000_000
+		c.Duplicates = DefaultDuplicates
 	case c.Duplicates < 0:
 		c.Duplicates = 0
-	case c.Duplicates > 1_000_000:
+	case c.Duplicates > DefaultDuplicates:
 		return c, fmt.Errorf("loader config: Duplicates is %d; give at most 1,000,000, which take 26 MB a partition", c.Duplicates)
 	}
 	if c.Drain == 0 {

@@ -17,6 +17,10 @@
 // "@3" lets only the third hit act; without it every hit does. Each hit that acts is told on standard error first, one
 // line "failpoint loader.inserted: kill", so that a harness knows where the process was.
 //
+// A process that runs can be armed anew: with MILLRACE_FAILPOINTS_SOCKET naming a file, it listens there as a Unix socket.
+// Who connects writes a list, closes that side, and reads "armed", or what is wrong with the list. It takes the place of
+// what was armed before; an empty one disarms all.
+//
 // An operator never sets this. A list that cannot be read ends the program, because a crash test that silently crashes
 // nothing would pass.
 package failpoint
@@ -33,6 +37,9 @@ import (
 
 // Variable is the environment variable that arms points.
 const Variable = "MILLRACE_FAILPOINTS"
+
+// SocketVariable is the environment variable that names the socket of a process that can be armed while it runs.
+const SocketVariable = "MILLRACE_FAILPOINTS_SOCKET"
 
 // ErrInjected is what Hit returns at a point armed with "error".
 var ErrInjected = errors.New("failpoint: injected error")
@@ -54,20 +61,36 @@ type point struct {
 	freed  chan struct{}
 }
 
+// free lets go who waits at the point, now and later. It is not called by two goroutines at once.
+func (p *point) free() {
+	select {
+	case <-p.freed:
+	default:
+		close(p.freed)
+	}
+}
+
 // armed is nil while nothing is, which is the whole cost in production.
 var armed atomic.Pointer[map[string]*point]
 
 func init() {
-	list := os.Getenv(Variable)
-	if list == "" {
-		return
+	if list := os.Getenv(Variable); list != "" {
+		points, err := parse(list)
+		if err != nil {
+			refuse(Variable, err)
+		}
+		armed.Store(&points)
 	}
-	points, err := parse(list)
-	if err != nil {
-		fmt.Fprintf(os.Stderr, "%s: %v\n", Variable, err)
-		os.Exit(2)
+	if path := os.Getenv(SocketVariable); path != "" {
+		if err := listen(path); err != nil {
+			refuse(SocketVariable, err)
+		}
 	}
-	armed.Store(&points)
+}
+
+func refuse(variable string, err error) {
+	fmt.Fprintf(os.Stderr, "%s: %v\n", variable, err)
+	os.Exit(2)
 }
 
 // Hit marks a place. It returns nil at once unless the place is armed.
@@ -140,11 +163,7 @@ func Arm(list string) (disarm func(), err error) {
 	return func() {
 		armed.Store(before)
 		for _, p := range points {
-			select {
-			case <-p.freed:
-			default:
-				close(p.freed)
-			}
+			p.free()
 		}
 	}, nil
 }
