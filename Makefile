@@ -30,7 +30,8 @@ up: build ## Start the outside world and Millrace in it, with examples/millrace.
 	@bin/devstack -- bin/millrace up --config examples/millrace.yaml
 
 .PHONY: test
-test: test/world test/modules ## Run all tests, against real engines started for it
+test: ## Run all tests, against real engines started for it
+	@$(MAKE) test/crash ROUNDS=$(or $(ROUNDS),24) && $(MAKE) test/world && $(MAKE) test/modules
 
 .PHONY: test/unit
 test/unit: ## Run the tests that need nothing but Go: under 30 s warm
@@ -39,6 +40,14 @@ test/unit: ## Run the tests that need nothing but Go: under 30 s warm
 .PHONY: test/world
 test/world: bin/devstack ## Run the product's tests, unit and world; PKG=./starter/... for some
 	$(WORLD) go test -tags world -timeout 20m $(PKG)
+
+# A world of its own, whose parts may die. SEED repeats a run; BROKEN names failpoints of a build that is broken on purpose,
+# such as loader.without.plan=on, and then the run must catch it.
+.PHONY: test/crash
+test/crash: build ## Kill, stop and cut off parts of a running Millrace; ROUNDS=300 SEED=1 repeats a run
+	@MILLRACE_BINARY=$(CURDIR)/bin/millrace MILLRACE_CRASH_ROUNDS=$(or $(ROUNDS),300) MILLRACE_CRASH_SEED=$(SEED) MILLRACE_CRASH_BROKEN='$(BROKEN)' \
+		bin/devstack --free --revive --toxiproxy --parts clickhouse,kafka -- \
+		go test -count=1 -tags crash -timeout 80m -v -run '$(or $(RUN),WhateverDies)' ./promises/crash/
 
 # What we rely on in Kafka, by the names of the tests: the others of assumptions/ ask other parts.
 KAFKA_ASSUMPTIONS = $(shell sed -n 's/^func \(Test[A-Za-z0-9]*\).*/\1/p' assumptions/kafka_*_test.go | paste -s -d '|' -)
