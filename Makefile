@@ -31,7 +31,7 @@ up: build ## Start the outside world and Millrace in it, with examples/millrace.
 
 .PHONY: test
 test: ## Run all tests, against real engines started for it
-	@$(MAKE) test/crash ROUNDS=$(or $(ROUNDS),24) && $(MAKE) test/world && $(MAKE) test/modules
+	@$(MAKE) test/crash ROUNDS=$(or $(ROUNDS),24) RUN=. && $(MAKE) test/world && $(MAKE) test/modules
 
 .PHONY: test/unit
 test/unit: ## Run the tests that need nothing but Go: under 30 s warm

@@ -82,7 +82,15 @@ func newPlay(t *testing.T) *play {
 		}
 	})
 	name := testworld.Name(t)
-	p := &play{Stage: &Stage{World: world}, binary: testworld.Env(t, "MILLRACE_BINARY"), folder: folder}
+	p := &play{Stage: &Stage{World: world}, binary: filepath.Join(folder, "millrace"), folder: folder}
+	// A copy, so that a build meanwhile does not change who is started again.
+	program, err := os.ReadFile(testworld.Env(t, "MILLRACE_BINARY"))
+	if err == nil {
+		err = os.WriteFile(p.binary, program, 0o700)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 
 	through, err := url.Parse(testworld.Env(t, "MILLRACE_CLICKHOUSE_URL"))
 	if err != nil {
