@@ -3,6 +3,7 @@
 package promises
 
 import (
+	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -11,7 +12,9 @@ import (
 
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/temporal"
 
+	"github.com/millrace/millrace/eventstore"
 	"github.com/millrace/millrace/export"
 	"github.com/millrace/millrace/internal/testworld"
 	"github.com/millrace/millrace/workflows"
@@ -204,5 +207,40 @@ func TestARunWaitsForTheWatermark(tt *testing.T) {
 	}
 	if closing := t.manifests()[interval.Key()].Closing; closing.Rule != export.RuleWatermark || !strings.HasPrefix(closing.Watermark, interval.End.Format("2006-01-02T15:04:05")) {
 		t.Errorf("it closed by %+v", closing)
+	}
+}
+
+func TestARunThatTheWatermarkDoesNotReachGivesUpInTime(tt *testing.T) {
+	tt.Parallel()
+	t := newThread(tt)
+	ended := time.Now().UTC().Truncate(time.Minute)
+	definition := hourly("shop-events", 1)
+	definition.Every, definition.GiveUpAfter = export.Duration(time.Minute), export.Duration(time.Minute)
+	interval := export.Interval{Start: ended.Add(-time.Minute), End: ended}
+	t.events = behind(t, interval.Start.Add(-time.Minute))
+	t.work()
+	started, err := t.starter.Start(t.Context(), definition, interval)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = t.Client.GetWorkflow(t.Context(), started.WorkflowID, started.RunID).Get(t.Context(), nil)
+	var failed *temporal.ApplicationError
+	if !errors.As(err, &failed) || failed.Type() != string(export.KindSourceBehind) {
+		t.Fatalf("it ended with %v, want the kind %s", err, export.KindSourceBehind)
+	}
+	for _, words := range []string{"gave up after 1m", "needs " + interval.End.Format(time.RFC3339), "held by partition kafka/topic/0"} {
+		if !strings.Contains(failed.Message(), words) {
+			t.Errorf("the failure does not say %q: %s", words, failed.Message())
+		}
+	}
+	if found := t.manifests(); len(found) != 0 {
+		t.Errorf("there are manifests: %v", found)
+	}
+	runs, err := t.events.Runs(t.Context(), eventstore.RunFilter{Export: definition.Name})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(runs) != 1 || runs[0].ErrorKind != export.KindSourceBehind {
+		t.Errorf("the ledger has %+v", runs)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
@@ -324,8 +325,9 @@ func (r *exportRun) explain(err error) (export.Kind, string) {
 	if errors.As(err, &failure) {
 		kind := export.Kind(failure.Type())
 		message := failure.Message()
-		var timeout *temporal.TimeoutError
-		if errors.As(err, &timeout) {
+		// The server also ends a step whose next attempt would come too late, and then there is no timeout in the chain.
+		var step *temporal.ActivityError
+		if errors.As(err, &step) && step.RetryState() == enumspb.RETRY_STATE_TIMEOUT {
 			message = fmt.Sprintf("gave up after %s: %s", r.definition.GiveUpAfter, message)
 		}
 		return kind, message
