@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/millrace/millrace/eventstore/eventstoretest"
 	"github.com/millrace/millrace/internal/testworld"
 )
 
@@ -132,6 +133,54 @@ func TestClickHouseAwayGrowsLagAndLosesNothing(t *testing.T) {
 		line.mend()
 	}
 	w.awaitRows(t, time.Minute)
+	running.stop()
+	w.checkEachOnce(t)
+	w.checkCommitted(t)
+}
+
+// Tables become read-only in the midst of work, as an operator sets it or a full disk does, and nobody is asked for help.
+func TestClickHouseReadOnlyGrowsLagAndLosesNothing(t *testing.T) {
+	w := newWorld(t)
+	running := start(t, w.config(t))
+	w.send(t, 2000)
+	w.sendBroken(t, 10)
+	w.awaitRows(t, 30*time.Second)
+	set := func(readonly int) {
+		t.Helper()
+		for _, table := range []string{"events", "quarantine", "watermarks"} {
+			eventstoretest.Exec(t, fmt.Sprintf("ALTER TABLE `%s`.%s MODIFY SETTING table_readonly = %d", w.database(t), table, readonly))
+		}
+	}
+	for range 3 {
+		set(1)
+		held := w.number(t, "SELECT count() FROM events")
+		w.send(t, 20_000)
+		w.sendBroken(t, 10)
+		testworld.Eventually(t, 30*time.Second, func() error {
+			lag := int64(0)
+			for _, p := range running.Status() {
+				lag += p.End - p.Next
+			}
+			if lag < 20_000 {
+				return fmt.Errorf("the lag is %d", lag)
+			}
+			if p := running.Status()[0]; p.Plan == nil {
+				return fmt.Errorf("no block of partition %d is tried", p.Partition)
+			}
+			return nil
+		})
+		if now := w.number(t, "SELECT count() FROM events"); now != held {
+			t.Fatalf("%d rows came into a read-only table", now-held)
+		}
+		set(0)
+		w.awaitRows(t, time.Minute)
+	}
+	for _, p := range running.Status() {
+		if p.Stopped != "" {
+			t.Errorf("partition %d is left to people: %s", p.Partition, p.Stopped)
+		}
+	}
+	w.awaitQuarantined(t)
 	running.stop()
 	w.checkEachOnce(t)
 	w.checkCommitted(t)
