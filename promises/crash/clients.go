@@ -42,6 +42,10 @@ const (
 	senders   = 4  // requests under way at once
 	mostBatch = 40 // events in one
 	persons   = 400
+
+	// Traffic comes in waves with lulls between, for watermarks are promised only while nothing comes.
+	wave = 6 * time.Second
+	lull = 1500 * time.Millisecond
 )
 
 // StartClients sends a number of events a second to captures, given as host:port. Random choices are drawn from a seed.
@@ -72,7 +76,8 @@ func (c *Clients) Close() {
 func (c *Clients) send(ctx context.Context, random *rand.Rand) {
 	client := &http.Client{Timeout: 8 * time.Second}
 	defer client.CloseIdleConnections()
-	next := time.Now()
+	began := time.Now()
+	next := began
 	for ctx.Err() == nil {
 		c.gate.RLock()
 		ids, body := c.batch(random)
@@ -87,6 +92,9 @@ func (c *Clients) send(ctx context.Context, random *rand.Rand) {
 		// At a steady pace, which an outage does not make up for.
 		next = later(next.Add(time.Duration(len(ids))*c.perEvent*senders), time.Now().Add(-time.Second))
 		wait(ctx, time.Until(next))
+		if left := wave - time.Since(began)%wave; left < lull {
+			wait(ctx, left)
+		}
 	}
 }
 

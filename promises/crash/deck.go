@@ -82,9 +82,9 @@ func Deck() []Fault {
 func loaders(s *Stage) []*Service  { return s.Loaders }
 func captures(s *Stage) []*Service { return s.Captures }
 
-// hitWithin is how long a failpoint may take to be come by. An owner of partitions comes by each within a second; after a
-// takeover it takes the session timeout and some reading more.
-const hitWithin = 4 * time.Second
+// hitWithin is how long a failpoint may take to be come by: a wave of traffic and its lull. After a takeover it takes the
+// session timeout and some reading.
+const hitWithin = wave
 
 // atFailpoint lets the first service of a kind that comes by act there, at its first to third time.
 func atFailpoint(point, action string, kind func(*Stage) []*Service) Fault {
