@@ -188,8 +188,8 @@ func (c *Clients) litter(ctx context.Context, random *rand.Rand) {
 			}
 			select {
 			case <-producer.Successes():
-			case <-producer.Errors():
-				failed = true // whether it is in is for Kafka's log to say
+			case refused := <-producer.Errors():
+				failed = refused != nil // whether it is in is for Kafka's log to say
 			}
 			c.gate.RUnlock()
 			wait(ctx, time.Duration(100+random.IntN(400))*time.Millisecond)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"strings"
 	"syscall"
 	"time"
 )
@@ -189,13 +188,4 @@ func poisoned(line, how string, t toxic) Fault {
 		wait(ctx, lasts)
 		return true, heal()
 	}}
-}
-
-// isBoundary tells which failpoint a fault is at; empty if at none.
-func (f Fault) boundary() string {
-	point, _, at := strings.Cut(f.Name, "=")
-	if !at {
-		return ""
-	}
-	return point
 }

@@ -79,7 +79,7 @@ func (j *Judge) Glance(ctx context.Context, reader *Reader) (faults []string, er
 }
 
 // brokenWatermarks counts again, at once for all samples.
-func (j *Judge) brokenWatermarks(ctx context.Context, samples []sample) (faults []string, err error) {
+func (j *Judge) brokenWatermarks(ctx context.Context, samples []Sample) (faults []string, err error) {
 	rows, err := j.rows.Query(ctx, `SELECT toUnixTimestamp64Micro(inserted_at) AS at, count() FROM events GROUP BY at ORDER BY at`)
 	if err != nil {
 		return nil, fmt.Errorf("count the rows below watermarks: %w", err)
@@ -87,9 +87,9 @@ func (j *Judge) brokenWatermarks(ctx context.Context, samples []sample) (faults 
 	defer rows.Close()
 	next, below := 0, uint64(0)
 	settle := func(before int64) {
-		for ; next < len(samples) && samples[next].at < before; next++ {
-			if s := samples[next]; s.rows != below && len(faults) < 3 {
-				faults = append(faults, fmt.Sprintf("at the watermark %s a reader saw %d rows, and there are %d now", time.UnixMicro(s.at).UTC().Format(time.RFC3339Nano), s.rows, below))
+		for ; next < len(samples) && samples[next].At < before; next++ {
+			if s := samples[next]; s.Rows != below && len(faults) < 3 {
+				faults = append(faults, fmt.Sprintf("at the watermark %s a reader saw %d rows, and there are %d now", time.UnixMicro(s.At).UTC().Format(time.RFC3339Nano), s.Rows, below))
 			}
 		}
 	}

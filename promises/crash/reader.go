@@ -15,16 +15,16 @@ import (
 // That number must never change.
 type Reader struct {
 	mu      sync.Mutex
-	samples []sample
+	samples []Sample
 	back    int // times that the watermark went back
 	stop    context.CancelFunc
 	reading sync.WaitGroup
 }
 
-// sample is a watermark in microseconds, and the rows seen at or below it.
-type sample struct {
-	at   int64
-	rows uint64
+// Sample is a watermark in microseconds since 1970, and the rows seen at or below it.
+type Sample struct {
+	At   int64
+	Rows uint64
 }
 
 // StartReader reads until Close. Errors are passed over: the event store is down now and then.
@@ -52,7 +52,7 @@ func StartReader(store *eventstore.Store, rows driver.Conn) *Reader {
 			}
 			last = at
 			r.mu.Lock()
-			r.samples = append(r.samples, sample{at, count})
+			r.samples = append(r.samples, Sample{at, count})
 			r.mu.Unlock()
 		}
 	})
@@ -66,7 +66,7 @@ func (r *Reader) Close() {
 }
 
 // Samples are what was seen so far, and how often the watermark went back.
-func (r *Reader) Samples() (samples []sample, back int) {
+func (r *Reader) Samples() (samples []Sample, back int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Clone(r.samples), r.back
