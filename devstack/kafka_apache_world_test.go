@@ -113,3 +113,55 @@ func TestANodeThatDiesIsNamedWithItsLog(t *testing.T) {
 		}
 	}
 }
+
+// A node that was killed on purpose stays down as long as is wanted, comes back with what it had, and the world stays up.
+func TestANodeThatIsWantedDownComesBackWithTheThreeNodesOfItsWorld(t *testing.T) {
+	dir := t.TempDir()
+	u, pids := startApache(t, dir)
+	client := apacheClient(t, u)
+	nodes := filepath.Join(dir, "kafka", "apache-3")
+	if err := os.WriteFile(downFile(nodes, 2), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	killed := pids["kafka-2 node"]
+	if err := syscall.Kill(killed, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	awaitNodes(u, client, 2)
+	if err := os.Remove(downFile(nodes, 2)); err != nil {
+		t.Fatal(err)
+	}
+	awaitNodes(u, client, 3)
+	text, err := os.ReadFile(pidFile(nodes, 2))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if pids["kafka-2 node"], err = strconv.Atoi(string(text)); err != nil || pids["kafka-2 node"] == killed {
+		t.Errorf("its process is said to be %q, error %v; the killed one was %d", text, err, killed)
+	}
+
+	// Also a node that is down does not hold the end up.
+	if err := os.WriteFile(downFile(nodes, 3), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(pids["kafka-3 node"], syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	awaitNodes(u, client, 2)
+	fmt.Fprintln(u.in, "7")
+	if code := u.exitCode(); code != 7 {
+		t.Errorf("exit code %d\n%s", code, u.out)
+	}
+	u.wantAllGone(pids)
+}
+
+// awaitNodes waits until the cluster itself counts so many nodes.
+func awaitNodes(u *up, client *kgo.Client, want int) {
+	u.t.Helper()
+	u.await(fmt.Sprintf("the cluster to have %d nodes", want), func() bool {
+		request := kmsg.NewPtrMetadataRequest()
+		request.Topics = []kmsg.MetadataRequestTopic{} // none; nil would ask for all
+		answer, err := request.RequestWith(u.t.Context(), client)
+		return err == nil && len(answer.Brokers) == want
+	})
+}
