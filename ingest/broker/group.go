@@ -63,7 +63,7 @@ func NewConsumerGroup(config Config, group string, timing GroupTiming) (sarama.C
 	consumer.Consumer.MaxWaitTime = 250 * time.Millisecond
 	consumer.Consumer.Retry.Backoff = 500 * time.Millisecond
 	// A join is answered when every member has let go.
-	consumer.Net.ReadTimeout = timing.RebalanceTimeout + 10*time.Second
+	watchBrokers(consumer, timing.RebalanceTimeout+10*time.Second)
 	joined, err := sarama.NewConsumerGroup(config.addresses(), group, consumer)
 	if err != nil {
 		return nil, fmt.Errorf("connect to kafka at %s: %w", strings.Join(config.Brokers, ","), err)
@@ -95,7 +95,7 @@ func NewOffsets(config Config, group string) (*Offsets, error) {
 		return nil, err
 	}
 	committer := config.clientConfig()
-	committer.Net.ReadTimeout = 5 * time.Second
+	watchBrokers(committer, 0)
 	client, err := sarama.NewClient(config.addresses(), committer)
 	if err != nil {
 		return nil, fmt.Errorf("connect to kafka at %s: %w", strings.Join(config.Brokers, ","), err)
@@ -118,6 +118,26 @@ func (o *Offsets) Bounds(partition int32) (start, end int64, err error) {
 	}
 	end, err = o.End(partition)
 	return start, end, err
+}
+
+// BoundsHolding is Bounds, asked again for some seconds while the log seems to end before an offset that is known to be in
+// it: a leader that was frozen and replaced knows an earlier end, until it learns that it leads no more.
+func (o *Offsets) BoundsHolding(ctx context.Context, partition int32, offset int64) (start, end int64, err error) {
+	const tries = 25
+	for try := 1; ; try++ {
+		start, end, err = o.Bounds(partition)
+		if err != nil || end >= offset || try == tries {
+			return start, end, err
+		}
+		select {
+		case <-ctx.Done():
+			return 0, 0, ctx.Err()
+		case <-time.After(200 * time.Millisecond):
+		}
+		if err := o.client.RefreshMetadata(o.topic); err != nil {
+			return 0, 0, fmt.Errorf("find the leader of partition %d: %w", partition, err)
+		}
+	}
 }
 
 // End is one after the offset of a partition's last message.
@@ -170,11 +190,26 @@ func (o *Offsets) Commit(ctx context.Context, owner Owner, partition int32, offs
 }
 
 // Committed reads the group's offset of a partition and its metadata; -1 when there is none, also for a group that
-// nobody has joined yet.
+// nobody has joined yet. It is for looking: who acts on what it reads uses CommittedFor.
 func (o *Offsets) Committed(ctx context.Context, partition int32) (offset int64, metadata string, err error) {
+	return o.committedAgain(ctx, partition, nil)
+}
+
+// CommittedFor is Committed for the owner of a partition, by a coordinator that knows of the owner's generation; IsFenced
+// tells that none does any more.
+//
+// A coordinator that was frozen, and replaced meanwhile, answers once it is woken from what it knew, until it learns that
+// it was replaced. It refuses commits, for they need the other replicas, but reading needs nobody. An owner that believed
+// it would plan events that are loaded, and commit that plan at the coordinator that is one. But a coordinator that has
+// seen the owner's generation begin has seen all commits of those before it.
+func (o *Offsets) CommittedFor(ctx context.Context, owner Owner, partition int32) (offset int64, metadata string, err error) {
+	return o.committedAgain(ctx, partition, &owner)
+}
+
+func (o *Offsets) committedAgain(ctx context.Context, partition int32, owner *Owner) (offset int64, metadata string, err error) {
 	const tries = 5
 	for try := 1; ; try++ {
-		offset, metadata, err = o.committed(partition)
+		offset, metadata, err = o.committed(partition, owner)
 		if err == nil || try == tries || !isElsewhere(err) {
 			return offset, metadata, err
 		}
@@ -186,7 +221,7 @@ func (o *Offsets) Committed(ctx context.Context, partition int32) (offset int64,
 	}
 }
 
-func (o *Offsets) committed(partition int32) (int64, string, error) {
+func (o *Offsets) committed(partition int32, owner *Owner) (int64, string, error) {
 	failed := func(err error) (int64, string, error) {
 		return 0, "", fmt.Errorf("read the committed offset of partition %d: %w", partition, err)
 	}
@@ -201,6 +236,11 @@ func (o *Offsets) committed(partition int32) (int64, string, error) {
 		_ = coordinator.Close()
 		_ = o.client.RefreshCoordinator(o.group)
 		return failed(err)
+	}
+	if owner != nil {
+		if err := o.knows(coordinator, *owner); err != nil {
+			return failed(err)
+		}
 	}
 	block := answer.GetBlock(o.topic, partition)
 	code := answer.Err
@@ -219,6 +259,23 @@ func (o *Offsets) committed(partition int32) (int64, string, error) {
 		return failed(sarama.ErrIncompleteResponse)
 	}
 	return block.Offset, block.Metadata, nil
+}
+
+// knows asks the very node that has just answered whether it knows the owner. That the group is about to rebalance is
+// said only to a member of the present generation.
+func (o *Offsets) knows(coordinator *sarama.Broker, owner Owner) error {
+	answer, err := coordinator.Heartbeat(&sarama.HeartbeatRequest{Version: 4, GroupId: o.group, MemberId: owner.Member, GenerationId: owner.Generation})
+	if err != nil {
+		_ = coordinator.Close()
+		_ = o.client.RefreshCoordinator(o.group)
+		return err
+	}
+	if errors.Is(answer.Err, sarama.ErrNoError) || errors.Is(answer.Err, sarama.ErrRebalanceInProgress) {
+		return nil
+	}
+	// Also when it says that there is no such member: another node may know better.
+	_ = o.client.RefreshCoordinator(o.group)
+	return answer.Err
 }
 
 // isElsewhere tells that the coordinator has moved or is not ready: ask again soon.

@@ -111,6 +111,47 @@ func TestOffsetsAreCommittedByTheOwnerAlone(t *testing.T) {
 	want(9, "successor")
 }
 
+// A coordinator that does not know the owner's generation has not seen the commits before it, so it is not believed.
+func TestAnOffsetIsBelievedOnlyFromACoordinatorThatKnowsTheOwner(t *testing.T) {
+	config := anyKafka(t)
+	offsets := openOffsets(t, config)
+	first, leave := joined(t, config)
+	if err := offsets.Commit(t.Context(), first, 0, 7, "first"); err != nil {
+		t.Fatal(err)
+	}
+	if offset, metadata, err := offsets.CommittedFor(t.Context(), first, 0); err != nil || offset != 7 || metadata != "first" {
+		t.Errorf("to its owner: %d with %q, error %v", offset, metadata, err)
+	}
+	leave()
+	second, leave := joined(t, config)
+	defer leave()
+	if offset, _, err := offsets.CommittedFor(t.Context(), first, 0); !broker.IsFenced(err) {
+		t.Errorf("to a member that has left: %d, error %v", offset, err)
+	}
+	later := broker.Owner{Member: second.Member, Generation: second.Generation + 1}
+	if offset, _, err := offsets.CommittedFor(t.Context(), later, 0); !broker.IsFenced(err) {
+		t.Errorf("to a generation that it has not seen begin: %d, error %v", offset, err)
+	}
+	if offset, metadata, err := offsets.CommittedFor(t.Context(), second, 0); err != nil || offset != 7 || metadata != "first" {
+		t.Errorf("to the successor: %d with %q, error %v", offset, metadata, err)
+	}
+}
+
+func TestAMemberCanBeTakenOutOfTheGroupInItsStead(t *testing.T) {
+	config := anyKafka(t)
+	offsets := openOffsets(t, config)
+	owner, leave := joined(t, config)
+	defer leave()
+	for range 2 { // the second time it is gone already
+		if err := offsets.Leave(t.Context(), owner); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := offsets.Commit(t.Context(), owner, 0, 7, "late"); !broker.IsFenced(err) {
+		t.Errorf("its commit is answered with %v", err)
+	}
+}
+
 func TestACommitWithoutAnAnswerIsAnErrorThatDoesNotFence(t *testing.T) {
 	cluster, config := startKafka(t, kfake.GroupMinSessionTimeout(time.Second))
 	offsets := openOffsets(t, config)

@@ -54,3 +54,39 @@ func (o *Offsets) Members(ctx context.Context) (byPartition map[int32]Member, is
 func (o *Offsets) CommitByHand(ctx context.Context, partition int32, offset int64, metadata string) error {
 	return o.Commit(ctx, Owner{Generation: -1}, partition, offset, metadata)
 }
+
+// Leave takes a member out of the group, in its stead: a member that its coordinator has left without answers cannot tell
+// the next one. Until then the group waits for it, as long as the session timeout, before others get its partitions.
+// Twice is harmless.
+func (o *Offsets) Leave(ctx context.Context, owner Owner) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := o.client.RefreshCoordinator(o.group); err != nil {
+		return fmt.Errorf("find the coordinator of group %s: %w", o.group, err)
+	}
+	coordinator, err := o.client.Coordinator(o.group)
+	if err != nil {
+		return fmt.Errorf("find the coordinator of group %s: %w", o.group, err)
+	}
+	answer, err := coordinator.LeaveGroup(&sarama.LeaveGroupRequest{
+		Version: 4, GroupId: o.group, Members: []sarama.MemberIdentity{{MemberId: owner.Member}},
+	})
+	if err != nil {
+		_ = coordinator.Close()
+		return fmt.Errorf("leave group %s: %w", o.group, err)
+	}
+	for _, code := range append([]sarama.KError{answer.Err}, memberErrors(answer)...) {
+		if !errors.Is(code, sarama.ErrNoError) && !errors.Is(code, sarama.ErrUnknownMemberId) {
+			return fmt.Errorf("leave group %s: %w", o.group, code)
+		}
+	}
+	return nil
+}
+
+func memberErrors(answer *sarama.LeaveGroupResponse) (codes []sarama.KError) {
+	for _, member := range answer.Members {
+		codes = append(codes, member.Err)
+	}
+	return codes
+}

@@ -100,6 +100,7 @@ func topicMetadata(ctx context.Context, client sarama.Client, name string) (*sar
 		}
 		if err := broker.Open(client.Config()); err != nil && !errors.Is(err, sarama.ErrAlreadyConnected) {
 			failed = err
+			forgetDead(client, name)
 			continue
 		}
 		request := sarama.NewMetadataRequest(client.Config().Version, []string{name})
@@ -110,9 +111,14 @@ func topicMetadata(ctx context.Context, client sarama.Client, name string) (*sar
 		}
 		failed = err
 		_ = broker.Close() // so that the next round opens it anew
+		forgetDead(client, name)
 	}
 	return nil, failed
 }
+
+// forgetDead has sarama find out which brokers there are; those that it asks in vain it does not ask again. On its own it
+// does so every ten minutes, and goes on drawing a dead broker by lot.
+func forgetDead(client sarama.Client, name string) { _ = client.RefreshMetadata(name) }
 
 // Ensured is what EnsureTopic found or made.
 type Ensured struct {

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -112,12 +113,13 @@ func (w *world) startBinary(t *testing.T, path, failpoints string, environment .
 	return p
 }
 
-// awaitSaid waits until the process has said something.
-func (p *process) awaitSaid(t *testing.T, text string) {
+// awaitSaid waits until the process has said one of the texts.
+func (p *process) awaitSaid(t *testing.T, texts ...string) {
 	t.Helper()
 	testworld.Eventually(t, time.Minute, func() error {
-		if !strings.Contains(p.said(), text) {
-			return fmt.Errorf("the loader has not said %q:\n%s", text, p.said())
+		said := p.said()
+		if !slices.ContainsFunc(texts, func(text string) bool { return strings.Contains(said, text) }) {
+			return fmt.Errorf("the loader has not said %q:\n%s", texts, said)
 		}
 		return nil
 	})

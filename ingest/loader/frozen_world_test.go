@@ -50,6 +50,25 @@ func TestANodeThatWakesAfterTheOthersTookOverDoublesNothing(t *testing.T) {
 	w.checkCommitted(t)
 }
 
+// The coordinator freezes and stays so: its connections stand, and nothing on them is answered ever again. That is worse
+// than a node that is killed, whose connections are refused at once.
+func TestALoaderGoesOnWhileItsCoordinatorStaysFrozen(t *testing.T) {
+	w := newWorld(t)
+	running := start(t, w.config(t))
+	w.send(t, 1000)
+	w.awaitRows(t, 30*time.Second)
+	frozen := coordinator(t, w.kafka.Brokers[0], w.group)
+	w.send(t, 20_000)
+	freeze(t, frozen)
+	began := time.Now()
+	w.awaitRows(t, time.Minute)
+	t.Logf("%s until everything that was sent before was loaded", time.Since(began))
+	w.awaitWatermark(t, w.lastArrival(t)) // nothing is left, and it goes on to commit and to publish
+	running.stop()
+	w.checkEachOnce(t)
+	w.checkCommitted(t)
+}
+
 // coordinator is the node that keeps the group's offsets, by what the given node says. A sarama.Client would also ask
 // frozen ones.
 func coordinator(t *testing.T, address, group string) int32 {

@@ -142,8 +142,16 @@ func (l *Loader) member(ctx context.Context, offsets *broker.Offsets) error {
 			l.log.Warn("kafka consumer group has trouble", "error", err)
 		}
 	})
+	var owner broker.Owner // in the last session, which may be over
 	defer func() {
-		if err := group.Close(); err != nil {
+		err := group.Close()
+		if err != nil && owner.Member != "" {
+			// sarama tries the coordinator that it has known. Others may do its work by now.
+			leaving, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+			defer cancel()
+			err = offsets.Leave(leaving, owner)
+		}
+		if err != nil {
 			l.log.Warn("leaving the kafka consumer group met an error; the group notices after the session timeout", "error", err)
 		}
 		listening.Wait()
@@ -154,7 +162,11 @@ func (l *Loader) member(ctx context.Context, offsets *broker.Offsets) error {
 			return err
 		}
 		next := &session{loader: l, offsets: offsets, topic: topic}
-		if err := group.Consume(ctx, []string{topic.Name}, next); err != nil || next.failed.Load() {
+		err = group.Consume(ctx, []string{topic.Name}, next)
+		if next.owner.Member != "" {
+			owner = next.owner
+		}
+		if err != nil || next.failed.Load() {
 			return err
 		}
 	}

@@ -11,14 +11,18 @@ import (
 // resume finds where the partition stands: by the group's commit, by the witness, which is its row in the watermark table,
 // and by what Kafka still has. Only the commit says where to go on; the witness tells whether it can be believed.
 func (c *claim) resume(ctx context.Context, witness eventstore.Mark, isSeen bool) error {
-	committed, metadata, err := c.offsets.Committed(ctx, c.partition)
+	committed, metadata, err := c.offsets.CommittedFor(ctx, c.owner, c.partition)
 	if err != nil {
 		return err
 	}
-	if c.start, c.end, err = c.offsets.Bounds(c.partition); err != nil {
+	state, unreadable := ParseState(metadata)
+	inLog := committed
+	if state.Plan != nil {
+		inLog = max(inLog, state.Plan.End)
+	}
+	if c.start, c.end, err = c.offsets.BoundsHolding(ctx, c.partition, inLog); err != nil {
 		return err
 	}
-	state, unreadable := ParseState(metadata)
 	c.isNew = !isSeen || witness.IsNew() || witness.IsRetired()
 	c.done, c.watermark, c.published, c.plan = committed, state.Watermark(), state.P, state.Plan
 	switch reason := doubt(committed, metadata, state, c.topic.ID, witness, isSeen); {

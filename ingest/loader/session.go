@@ -20,6 +20,7 @@ type session struct {
 	loader  *Loader
 	topic   broker.Topic
 	offsets *broker.Offsets
+	owner   broker.Owner // since Setup
 	claims  map[int32]*claim
 	failed  atomic.Bool // a claim ended with an error, and the session with it
 }
@@ -29,6 +30,7 @@ type session struct {
 func (s *session) Setup(group sarama.ConsumerGroupSession) error {
 	ctx := group.Context()
 	owner := broker.Owner{Member: group.MemberID(), Generation: group.GenerationID()}
+	s.owner = owner
 	partitions := group.Claims()[s.topic.Name]
 	backoff := newBackoff()
 	s.loader.keepWindows(s.topic, partitions)

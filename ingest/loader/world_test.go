@@ -79,12 +79,13 @@ func newWorldOf(t *testing.T, partitions int) *world {
 
 func (w *world) connectProducer(t *testing.T) {
 	t.Helper()
-	producer, err := broker.NewProducer(w.kafka)
-	if err != nil {
-		t.Fatal(err)
-	}
+	// With a frozen node among those that it may ask first, an attempt can fail.
+	testworld.Eventually(t, time.Minute, func() (err error) {
+		w.producer, err = broker.NewProducer(w.kafka)
+		return err
+	})
+	producer := w.producer
 	t.Cleanup(func() { _ = producer.Close() })
-	w.producer = producer
 }
 
 func (w *world) open(t *testing.T, config eventstore.Config) *eventstore.Store {

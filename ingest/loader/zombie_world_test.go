@@ -60,7 +60,8 @@ func zombie(t *testing.T, switches string, asleep func(*world)) *world {
 	if err := stopped.Process.Signal(syscall.SIGCONT); err != nil {
 		t.Fatal(err)
 	}
-	stopped.awaitSaid(t, "partition belongs to another loader by now")
+	// Whichever it notices first: that its commit is refused, or its heartbeat.
+	stopped.awaitSaid(t, "partition belongs to another loader by now", "partition is let go with an open block")
 	w.send(t, 400)
 	w.awaitRows(t, time.Minute)
 	successor.stop()
@@ -71,12 +72,28 @@ func TestAStoppedLoaderThatWakesSoonIsRefusedByItsToken(t *testing.T) {
 	w := zombie(t, "", func(*world) {})
 	w.checkEachOnce(t)
 	w.checkCommitted(t)
+	const twice = `SELECT toUInt64(max(times)) FROM (SELECT count() AS times FROM system.query_log
+		WHERE type = 'QueryFinish' AND startsWith(query_id, ?) GROUP BY query_id)`
+	if times := w.logged(t, twice); times < 2 {
+		t.Errorf("no insert came twice: the server has answered each token %d times", times)
+	}
 }
 
 func TestAStoppedLoaderThatWakesLateIsRefusedByTheTable(t *testing.T) {
 	w := zombie(t, "", func(w *world) { w.overflow(t, 700); w.awaitAge(t, 9*time.Second) })
 	w.checkEachOnce(t)
 	w.checkCommitted(t)
+	const violatedConstraint = 469
+	if refused := w.logged(t, "SELECT count() FROM system.query_log WHERE startsWith(query_id, ?) AND exception_code = ?", violatedConstraint); refused == 0 {
+		t.Error("the table has refused no insert")
+	}
+}
+
+// logged asks the server's log of queries for a number, with what the names of the partition's inserts begin with.
+func (w *world) logged(t *testing.T, query string, args ...any) uint64 {
+	t.Helper()
+	eventstoretest.Exec(t, "SYSTEM FLUSH LOGS")
+	return w.number(t, query, append([]any{w.topic.Source(0) + "/"}, args...)...)
 }
 
 // awaitAge waits until the first row arrived so long ago, by ClickHouse's clock.
