@@ -11,9 +11,11 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"os/signal"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -47,6 +49,8 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m,
 		// Started once for each process by sarama's metrics, and never ended.
 		goleak.IgnoreTopFunction("github.com/rcrowley/go-metrics.(*meterArbiter).tick"),
+		// The circuit breaker of capture's producer sleeps out its ten seconds.
+		goleak.IgnoreAnyFunction("github.com/eapache/go-resiliency/breaker.(*Breaker).timer"),
 	)
 }
 
@@ -59,7 +63,9 @@ func runChild(text string) error {
 	if err != nil {
 		return err
 	}
-	return loader.Run(context.Background(), loader.Config{
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	return loader.Run(ctx, loader.Config{
 		Store: store, Kafka: c.Kafka, Group: c.Group, BlockRows: 500, BlockAge: 200 * time.Millisecond,
 		Timing: broker.GroupTiming{SessionTimeout: 2 * time.Second},
 	})
@@ -108,6 +114,9 @@ func (w *world) startBinary(t *testing.T, path, failpoints string, environment .
 		if p.ProcessState == nil {
 			_ = p.Process.Kill()
 			_ = p.Wait()
+		}
+		if t.Failed() {
+			t.Logf("process %d said:\n%s", p.Process.Pid, p.said())
 		}
 	})
 	return p

@@ -97,15 +97,7 @@ func coordinator(t *testing.T, address, group string) int32 {
 // freeze stops a node of the genuine Kafka in the world that devstack started, until wake is called.
 func freeze(t *testing.T, node int32) (wake func()) {
 	t.Helper()
-	file := filepath.Join(filepath.Dir(testworld.Env(t, "DEVSTACK_WORLD")), "kafka", "apache-3", "node-"+strconv.Itoa(int(node)), "pid")
-	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
-	if err != nil {
-		t.Fatal(err)
-	}
+	pid := nodeProcess(t, node)
 	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
@@ -114,10 +106,23 @@ func freeze(t *testing.T, node int32) (wake func()) {
 	return wake
 }
 
+func nodeProcess(t *testing.T, node int32) int {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(nodeFolder(t, node), "pid"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pid
+}
+
 // awaitInSync waits until every partition has so many replicas in sync.
 func awaitInSync(t *testing.T, w *world, want int) {
 	t.Helper()
-	testworld.Eventually(t, time.Minute, func() error {
+	testworld.Eventually(t, 2*time.Minute, func() error {
 		client, err := broker.NewClient(w.kafka)
 		if err != nil {
 			return err
