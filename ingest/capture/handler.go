@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"path"
+	"slices"
 	"strconv"
 	"time"
 
@@ -113,10 +114,7 @@ func (c *Capture) keep(r *http.Request, team Team, text []byte, body event.Body)
 	}
 	if len(made.messages) == 0 {
 		waiting.release()
-		return &answer{
-			status: http.StatusBadRequest, Error: errNothingKept, Refused: made.refused,
-			Message: fmt.Sprintf("none of the events can be kept (%d refused); see refused for the reasons", len(made.refused)),
-		}
+		return made.nothingKept()
 	}
 
 	ctx, cancel := context.WithTimeout(r.Context(), c.config.AckTimeout)
@@ -126,7 +124,7 @@ func (c *Capture) keep(r *http.Request, team Team, text []byte, body event.Body)
 		return kafkaAway()
 	}
 	begun := time.Now()
-	err := c.sink.write(ctx, made.messages, waiting.release)
+	tooLarge, err := c.sink.write(ctx, made.messages, waiting.release)
 	if err == nil {
 		err = failpoint.Hit(ctx, "capture.produced")
 	}
@@ -134,14 +132,46 @@ func (c *Capture) keep(r *http.Request, team Team, text []byte, body event.Body)
 	if err != nil {
 		return kafkaAway()
 	}
+	c.splitOff(made, tooLarge, body)
+	if len(made.messages) == 0 {
+		return made.nothingKept()
+	}
 	c.metrics.accepted.WithLabelValues(strconv.FormatInt(team.ID, 10)).Add(float64(len(made.messages)))
-	c.metrics.withoutUUID.Add(float64(made.withoutUUID))
-	c.metrics.replaced.Add(float64(made.replaced))
+	for _, origin := range made.origins {
+		if origin.withoutUUID {
+			c.metrics.withoutUUID.Inc()
+		}
+		if origin.replaced {
+			c.metrics.replaced.Inc()
+		}
+	}
 	kept := &answer{status: http.StatusOK, Status: 1, Kept: len(made.messages), Refused: made.refused}
 	if len(made.refused) > 0 {
 		kept.Message = fmt.Sprintf("%d of %d events were kept; the others are refused and need not be sent again as they are", kept.Kept, len(body.Events))
 	}
 	return kept
+}
+
+// splitOff moves the messages that Kafka refused for good to the refused events.
+func (c *Capture) splitOff(made *batch, tooLarge []int, body event.Body) {
+	if len(tooLarge) == 0 {
+		return
+	}
+	var messages []*sarama.ProducerMessage
+	var origins []origin
+	for number, from := range made.origins {
+		if !slices.Contains(tooLarge, number) {
+			messages, origins = append(messages, made.messages[number]), append(origins, from)
+			continue
+		}
+		made.refuse(from.index, body.Events[from.index], &event.Refusal{
+			Reason:   event.ReasonTooLarge,
+			Sentence: fmt.Sprintf("the event is %d bytes on its way, more than kafka takes; send less in its properties", made.messages[number].ByteSize(2)),
+		})
+		c.metrics.refused.WithLabelValues(string(event.ReasonTooLarge)).Inc()
+	}
+	made.messages, made.origins = messages, origins
+	slices.SortFunc(made.refused, func(a, b refused) int { return a.Index - b.Index })
 }
 
 func kafkaAway() *answer {
@@ -150,10 +180,29 @@ func kafkaAway() *answer {
 
 // batch is a request's events on their way to the producer.
 type batch struct {
-	messages    []*sarama.ProducerMessage
-	refused     []refused
-	withoutUUID int
-	replaced    int
+	messages []*sarama.ProducerMessage
+	origins  []origin // of the messages, one each
+	refused  []refused
+}
+
+// origin is what a message was made of.
+type origin struct {
+	index       int  // of the event in its request
+	withoutUUID bool // its client sent none
+	replaced    bool // its client's time could not be used
+}
+
+// nothingKept is the answer when all events are refused: 413 when all are too large, so that it is told from a request
+// that has to be mended.
+func (b *batch) nothingKept() *answer {
+	status, word := http.StatusBadRequest, errNothingKept
+	if !slices.ContainsFunc(b.refused, func(r refused) bool { return r.Reason != string(event.ReasonTooLarge) }) {
+		status, word = http.StatusRequestEntityTooLarge, errTooLarge
+	}
+	return &answer{
+		status: status, Error: word, Refused: b.refused,
+		Message: fmt.Sprintf("none of the events can be kept (%d refused); see refused for the reasons", len(b.refused)),
+	}
 }
 
 // messages makes the Kafka messages of a request; nil when the budget has no room for them.
@@ -190,13 +239,9 @@ func (c *Capture) messages(r *http.Request, team Team, text []byte, body event.B
 			})
 			continue
 		}
+		_, used := sent.Event.Time(receivedAt, sentAt)
 		made.messages = append(made.messages, record)
-		if isMade {
-			made.withoutUUID++
-		}
-		if _, used := sent.Event.Time(receivedAt, sentAt); !used {
-			made.replaced++
-		}
+		made.origins = append(made.origins, origin{index: index, withoutUUID: isMade, replaced: !used})
 	}
 	return made
 }

@@ -22,6 +22,7 @@ type sink struct {
 	metrics *metrics
 
 	live    atomic.Pointer[connection]
+	split   *splitter
 	healthy atomic.Bool  // what the log has said last
 	failed  atomic.Int64 // when a message failed last, in nanoseconds of the Unix time
 
@@ -38,7 +39,9 @@ var errNotConnected = errors.New("kafka was not reached yet")
 func openSink(config broker.Config, logger *slog.Logger, metrics *metrics) *sink {
 	ctx, stop := context.WithCancel(context.Background())
 	s := &sink{config: config, logger: logger, metrics: metrics, stop: stop}
+	s.split = newSplitter(s)
 	s.running.Go(func() { s.keepConnected(ctx) })
+	s.running.Go(func() { s.split.run(ctx) })
 	return s
 }
 
@@ -50,6 +53,7 @@ func (s *sink) keepConnected(ctx context.Context) {
 		if fresh != nil {
 			fresh.read(s.settle)
 			s.live.Store(fresh)
+			s.split.look()
 			if old != nil {
 				s.running.Go(old.close)
 			}
@@ -72,7 +76,7 @@ func (s *sink) keepConnected(ctx context.Context) {
 func (s *sink) connect(ctx context.Context, first bool) *connection {
 	said := ""
 	for {
-		fresh, warnings, err := dial(ctx, s.config)
+		fresh, warnings, err := dial(ctx, s.config, 0)
 		if err == nil {
 			if first {
 				for _, warning := range warnings {
@@ -97,9 +101,15 @@ func (s *sink) connect(ctx context.Context, first bool) *connection {
 	}
 }
 
-func (s *sink) settle(message *sarama.ProducerMessage, err error) {
-	s.report(err)
-	message.Metadata.(*delivery).settle(err)
+// settle takes a message back from a producer.
+func (s *sink) settle(from *connection, message *sarama.ProducerMessage, err error) {
+	if err != nil && s.split.takes(from, message, err) {
+		return
+	}
+	if err == nil || broker.ClassOf(err) != broker.TooLarge { // which says nothing about Kafka's health
+		s.report(err)
+	}
+	message.Metadata.(*parcel).settle(err)
 }
 
 // calm is how long no message may have failed before Kafka counts as well again. With one sick partition among many,
@@ -123,23 +133,23 @@ func (s *sink) report(err error) {
 	}
 }
 
-// write hands the messages to the producer together and waits until Kafka has acknowledged all of them, or ctx ends.
-// With an error some may be in Kafka all the same, also later. release is called once, when their memory is free
-// again, which can be long after write has returned.
-func (s *sink) write(ctx context.Context, messages []*sarama.ProducerMessage, release func()) error {
+// write hands the messages to the producer together and waits until Kafka has acknowledged all of them, but for those
+// that are too large for it, whose numbers it returns; or until ctx ends. With an error some may be in Kafka all the same,
+// also later. release is called once, when their memory is free again, which can be long after write has returned.
+func (s *sink) write(ctx context.Context, messages []*sarama.ProducerMessage, release func()) (tooLarge []int, _ error) {
 	sent, err := s.hand(ctx, messages, release)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	select {
 	case <-sent.done:
 	case <-ctx.Done():
-		return fmt.Errorf("wait for kafka: %w", ctx.Err())
+		return nil, fmt.Errorf("wait for kafka: %w", ctx.Err())
 	}
 	if failed := sent.failed.Load(); failed != nil {
-		return *failed
+		return nil, *failed
 	}
-	return nil
+	return sent.tooLarge, nil
 }
 
 func (s *sink) hand(ctx context.Context, messages []*sarama.ProducerMessage, release func()) (*delivery, error) {
