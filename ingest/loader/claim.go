@@ -226,7 +226,7 @@ func (c *claim) publish() {
 		if c.done > s.Next || c.done >= s.End {
 			s.progressed = c.promised
 		}
-		s.Next, s.End, s.Watermark, s.watermarkKnown = c.done, max(s.End, c.done), c.watermark, c.promised
+		s.Next, s.End, s.Watermark = c.done, max(s.End, c.done), c.watermark
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/millrace/millrace/eventstore"
@@ -18,8 +19,12 @@ const maxJump = 10 * time.Second
 type clock struct {
 	read func(context.Context) (time.Time, error)
 
-	mu   sync.Mutex
-	last time.Time // what ClickHouse said
+	mu   sync.Mutex // one reading at a time
+	last atomic.Pointer[reading]
+}
+
+type reading struct {
+	said time.Time // by ClickHouse
 	at   time.Time // when, by the monotonic clock
 }
 
@@ -37,7 +42,7 @@ func (c *clock) now(ctx context.Context) (time.Time, error) {
 		return time.Time{}, err
 	}
 	at := time.Now()
-	if ahead := first.Sub(c.last) - at.Sub(c.at); !c.last.IsZero() && ahead > maxJump {
+	if last := c.last.Load(); last != nil && first.Sub(last.said)-at.Sub(last.at) > maxJump {
 		second, err := c.read(ctx)
 		if err != nil {
 			return time.Time{}, err
@@ -49,6 +54,16 @@ func (c *clock) now(ctx context.Context) (time.Time, error) {
 		}
 		first, at = second, again
 	}
-	c.last, c.at = first, at
+	c.last.Store(&reading{first, at})
 	return first.Truncate(time.Microsecond), nil
+}
+
+// since tells how long ago a time of ClickHouse's was, by its last reading; without one, and for times ahead of it, 0. It
+// asks nobody, so it may be called while ClickHouse is away.
+func (c *clock) since(past time.Time) time.Duration {
+	last := c.last.Load()
+	if last == nil {
+		return 0
+	}
+	return max(0, last.said.Add(time.Since(last.at)).Sub(past))
 }

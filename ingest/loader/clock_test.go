@@ -46,3 +46,32 @@ func TestAJumpOfTheClockNeedsASecondReading(t *testing.T) {
 		}
 	})
 }
+
+func TestTheAgeOfATimeIsToldWhileClickHouseIsAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		away := false
+		c := &clock{read: func(ctx context.Context) (time.Time, error) {
+			if away {
+				<-ctx.Done()
+				return time.Time{}, ctx.Err()
+			}
+			return time.Now().Add(-time.Hour), nil // which is what counts
+		}}
+		if age := c.since(time.Now()); age != 0 {
+			t.Errorf("before any reading: %s", age)
+		}
+		mark, err := c.now(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		away = true
+		go func() { _, _ = c.now(t.Context()) }()
+		time.Sleep(3 * time.Second)
+		if age := c.since(mark); age.Round(time.Millisecond) != 3*time.Second {
+			t.Errorf("after 3 s: %s", age)
+		}
+		if age := c.since(mark.Add(time.Minute)); age != 0 {
+			t.Errorf("of a time to come: %s", age)
+		}
+	})
+}

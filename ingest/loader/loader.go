@@ -41,10 +41,11 @@ type Loader struct {
 	limits    eventstore.Limits  // of the table, when Run began
 	windows   map[string]*window // kept from one session to the next; of the goroutine that consumes
 
-	mu     sync.Mutex
-	claims map[int32]*claim
-	ready  chan struct{}
-	isRun  bool
+	mu      sync.Mutex
+	claims  map[int32]*claim
+	waiting map[int32]time.Time // partitions that are assigned and not claimed yet, and since when
+	ready   chan struct{}
+	isRun   bool
 }
 
 // New makes a loader and registers its metrics. It reaches out to nobody: Run does.
@@ -55,7 +56,8 @@ func New(config Config) (*Loader, error) {
 	}
 	l := &Loader{config: config, log: config.Log, claims: map[int32]*claim{}, ready: make(chan struct{})}
 	l.publisher, l.clock = newPublisher(config.Store, config.Log), newClock(config.Store)
-	if l.metrics, err = newMetrics(config.Registerer, l.Status); err != nil {
+	standing := func() []PartitionStatus { return append(l.Status(), l.awaited()...) }
+	if l.metrics, err = newMetrics(config.Registerer, standing, l.clock.since); err != nil {
 		return nil, fmt.Errorf("register the loader's metrics: %w", err)
 	}
 	return l, nil

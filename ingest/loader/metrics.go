@@ -23,7 +23,8 @@ type metrics struct {
 	standing      *standing
 }
 
-func newMetrics(registerer prometheus.Registerer, status func() []PartitionStatus) (*metrics, error) {
+// newMetrics registers the metrics. Status is asked for when they are; age tells how long ago a time of ClickHouse's was.
+func newMetrics(registerer prometheus.Registerer, status func() []PartitionStatus, age func(time.Time) time.Duration) (*metrics, error) {
 	counter := func(name, help string) prometheus.Counter {
 		return prometheus.NewCounter(prometheus.CounterOpts{Namespace: "millrace", Subsystem: "loader", Name: name, Help: help})
 	}
@@ -54,7 +55,7 @@ func newMetrics(registerer prometheus.Registerer, status func() []PartitionStatu
 			Namespace: "millrace", Subsystem: "loader", Name: "repairs_total",
 			Help: "What came of open plans and of inserts without an answer that counts: loaded (the rows were there), repeated (sent again by the same token), planned_again (by a new one), stopped (left to people).",
 		}, []string{"outcome"}),
-		standing: newStanding(status),
+		standing: newStanding(status, age),
 	}
 	for _, outcome := range []string{"loaded", "repeated", "planned_again", "stopped"} {
 		m.repairs.WithLabelValues(outcome) // so that each is there from the start
@@ -85,21 +86,23 @@ func (m *metrics) unregister() {
 // standing reads the status of the claimed partitions when it is asked, so that a stuck goroutine shows.
 type standing struct {
 	status  func() []PartitionStatus
+	since   func(time.Time) time.Duration
 	lag     *prometheus.Desc
 	age     *prometheus.Desc
 	stuck   *prometheus.Desc
 	stopped *prometheus.Desc
 }
 
-func newStanding(status func() []PartitionStatus) *standing {
+func newStanding(status func() []PartitionStatus, since func(time.Time) time.Duration) *standing {
 	describe := func(name, help string) *prometheus.Desc {
 		return prometheus.NewDesc("millrace_loader_"+name, help, []string{"partition"}, nil)
 	}
 	return &standing{
 		status:  status,
+		since:   since,
 		lag:     describe("lag_messages", "Messages in Kafka that are not loaded yet, of each partition claimed here."),
-		age:     describe("watermark_age_seconds", "Seconds since the partition's watermark was last moved, of each partition claimed here. The least watermark holds every export of events back."),
-		stuck:   describe("stuck_seconds", "Seconds for which messages wait in Kafka and nothing of the partition was loaded, of each partition claimed here; 0 without lag."),
+		age:     describe("watermark_age_seconds", "Seconds from the partition's watermark to ClickHouse's clock, of each partition claimed here. The least watermark holds every export of events back."),
+		stuck:   describe("stuck_seconds", "Seconds for which messages wait in Kafka and nothing of the partition was loaded, of each partition assigned here; 0 without lag. Also while it cannot be found out where the partition stands."),
 		stopped: describe("partition_stopped", "1 if the partition waits for people to act; the log says why."),
 	}
 }
@@ -123,8 +126,14 @@ func (s *standing) Collect(metrics chan<- prometheus.Metric) {
 		if p.Stopped != "" {
 			stopped = 1
 		}
+		if p.isWaiting { // nothing else is known
+			gauge(s.stuck, time.Since(p.progressed).Seconds())
+			continue
+		}
 		gauge(s.lag, float64(p.End-p.Next))
-		gauge(s.age, time.Since(p.watermarkKnown).Seconds())
+		if !p.Watermark.IsZero() {
+			gauge(s.age, s.since(p.Watermark).Seconds())
+		}
 		stuck := 0.0
 		if p.End > p.Next {
 			stuck = time.Since(p.progressed).Seconds()

@@ -11,7 +11,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/millrace/millrace/eventstore/eventstoretest"
+	"github.com/millrace/millrace/ingest/loader"
 	"github.com/millrace/millrace/internal/testworld"
 )
 
@@ -94,8 +97,9 @@ func (p *proxy) mend() {
 	p.isCut = false
 }
 
-func TestClickHouseAwayGrowsLagAndLosesNothing(t *testing.T) {
-	w := newWorld(t)
+// throughProxy is the configuration of a loader whose line to ClickHouse can be cut.
+func (w *world) throughProxy(t *testing.T) (loader.Config, *proxy) {
+	t.Helper()
 	address, err := url.Parse(w.clickhouse.URL)
 	if err != nil {
 		t.Fatal(err)
@@ -103,9 +107,49 @@ func TestClickHouseAwayGrowsLagAndLosesNothing(t *testing.T) {
 	line := startProxy(t, address.Host)
 	address.Host = line.listener.Addr().String()
 	config := w.config(t)
-	throughProxy := w.clickhouse
-	throughProxy.URL = address.String()
-	config.Store = w.open(t, throughProxy)
+	clickhouse := w.clickhouse
+	clickhouse.URL = address.String()
+	config.Store = w.open(t, clickhouse)
+	return config, line
+}
+
+// A loader that cannot find out where its partitions stand claims none of them, and would be silent about just those that
+// nobody loads.
+func TestPartitionsThatAreAssignedAndCannotBeClaimedAreToldAsStuck(t *testing.T) {
+	w := newWorld(t)
+	config, line := w.throughProxy(t)
+	registry := prometheus.NewRegistry()
+	config.Registerer = registry
+	first := start(t, config)
+	first.awaitClaims(t, func(claims int) bool { return claims == 8 })
+	line.cut()
+	second := start(t, w.config(t))
+	second.awaitClaims(t, func(claims int) bool { return claims == 4 })
+	testworld.Eventually(t, time.Minute, func() error {
+		families, err := registry.Gather()
+		if err != nil {
+			return err
+		}
+		stuck := 0
+		for _, family := range families {
+			for _, metric := range family.GetMetric() {
+				if family.GetName() == "millrace_loader_stuck_seconds" && metric.GetGauge().GetValue() > 1 {
+					stuck++
+				}
+			}
+		}
+		if stuck != 4 {
+			return fmt.Errorf("%d partitions are told as stuck", stuck)
+		}
+		return nil
+	})
+	line.mend()
+	first.awaitClaims(t, func(claims int) bool { return claims == 4 })
+}
+
+func TestClickHouseAwayGrowsLagAndLosesNothing(t *testing.T) {
+	w := newWorld(t)
+	config, line := w.throughProxy(t)
 	running := start(t, config)
 	w.send(t, 2000)
 	w.awaitRows(t, 30*time.Second)

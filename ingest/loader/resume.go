@@ -41,7 +41,7 @@ func (c *claim) resume(ctx context.Context, witness eventstore.Mark, isSeen bool
 	c.openWindow()
 	c.note(func(s *PartitionStatus) {
 		s.Next, s.End, s.Watermark, s.Stopped, s.Plan = c.done, c.end, c.watermark, c.stopped, c.plan
-		s.watermarkKnown, s.progressed = time.Now(), time.Now()
+		s.progressed = time.Now()
 	})
 	return nil
 }

@@ -33,6 +33,7 @@ func (s *session) Setup(group sarama.ConsumerGroupSession) error {
 	s.owner = owner
 	partitions := group.Claims()[s.topic.Name]
 	backoff := newBackoff()
+	s.loader.awaits(partitions)
 	s.loader.keepWindows(s.topic, partitions)
 	for {
 		claims, err := s.resume(ctx, owner, partitions)
@@ -199,11 +200,32 @@ func later(a, b time.Time) time.Time {
 	return a
 }
 
+// awaits notes the partitions that are assigned in a new session.
+func (l *Loader) awaits(partitions []int32) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.waiting = map[int32]time.Time{}
+	for _, partition := range partitions {
+		l.waiting[partition] = time.Now()
+	}
+}
+
+// awaited lists the partitions of which it is not known yet where they stand.
+func (l *Loader) awaited() []PartitionStatus {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var statuses []PartitionStatus
+	for partition, since := range l.waiting {
+		statuses = append(statuses, PartitionStatus{Partition: partition, progressed: since, isWaiting: true})
+	}
+	return statuses
+}
+
 // took notes the claims of the present session; nil between sessions.
 func (l *Loader) took(claims map[int32]*claim) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.claims = claims
+	l.claims, l.waiting = claims, nil
 	if claims == nil {
 		return
 	}

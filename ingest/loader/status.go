@@ -17,8 +17,8 @@ type PartitionStatus struct {
 	// Stopped says why only people can go on, and how; empty if all is well.
 	Stopped string `json:"stopped,omitempty"`
 
-	watermarkKnown time.Time // by the monotonic clock, for its age
-	progressed     time.Time // when something was loaded last, or nothing waited, likewise
+	progressed time.Time // when something was loaded last, or nothing waited, by the monotonic clock
+	isWaiting  bool      // it is assigned, and not known where it stands
 }
 
 // Status tells the claimed partitions by number; none between two sessions. It may be called at any time.
