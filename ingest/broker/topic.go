@@ -130,8 +130,8 @@ type Ensured struct {
 }
 
 // EnsureTopic makes the topic unless it is there, and reads it back. Called twice, also at the same time, it makes one
-// topic. A topic that is there is left as it is, and its differences are told. It waits until every partition has a
-// leader, or ctx ends.
+// topic. A topic that is there is left as it is, and its differences are told. It waits until every partition's
+// leader answers, or ctx ends.
 func EnsureTopic(ctx context.Context, config Config, wanted Settings) (Ensured, error) {
 	config = config.WithDefaults()
 	client, err := NewClient(config)
@@ -172,14 +172,15 @@ func createTopic(client sarama.Client, name string, wanted Settings) (created bo
 	return err == nil, err
 }
 
-// awaitTopic waits until the cluster has spread the word of a new topic.
+// awaitTopic waits until the cluster has spread the word of a new topic, also to the leaders themselves: those of Apache
+// Kafka refuse for a moment what the others send them to lead.
 func awaitTopic(ctx context.Context, client sarama.Client, name string) (Topic, error) {
 	again := time.NewTicker(100 * time.Millisecond)
 	defer again.Stop()
 	for {
 		topic, err := DescribeBy(ctx, client, name)
 		if err == nil {
-			if err = client.RefreshMetadata(name); err == nil {
+			if err = askLeaders(client, name); err == nil {
 				return topic, nil
 			}
 		}
@@ -189,4 +190,21 @@ func awaitTopic(ctx context.Context, client sarama.Client, name string) (Topic, 
 		case <-again.C:
 		}
 	}
+}
+
+// askLeaders asks every partition's leader for something that only a leader tells.
+func askLeaders(client sarama.Client, name string) error {
+	if err := client.RefreshMetadata(name); err != nil {
+		return err
+	}
+	partitions, err := client.Partitions(name)
+	if err != nil {
+		return err
+	}
+	for _, partition := range partitions {
+		if _, err := client.GetOffset(name, partition, sarama.OffsetNewest); err != nil {
+			return fmt.Errorf("ask the leader of partition %d: %w", partition, err)
+		}
+	}
+	return nil
 }

@@ -49,7 +49,7 @@ func killedUnderLoad(t *testing.T, choose func(*world) (node int32, isReplaced f
 	first, second := start(t, w.config(t)), start(t, w.config(t))
 	w.awaitOwners(t, 2)
 	for round := range 2 {
-		sender.awaitMore(t, 2000)
+		sender.awaitMore(t, 1000)
 		before := w.number(t, "SELECT count() FROM events")
 		node, isReplaced := choose(w)
 		comeBack := kill(t, node)
@@ -63,8 +63,8 @@ func killedUnderLoad(t *testing.T, choose func(*world) (node int32, isReplaced f
 		})
 		t.Logf("round %d: %s until node %d was replaced", round, time.Since(began), node)
 		// Both go on while the node is away: clients are accepted, and what they sent is loaded.
-		sender.awaitMore(t, 2000)
-		w.awaitMoreRows(t, before+2000)
+		sender.awaitMore(t, 1000)
+		w.awaitMoreRows(t, before+1000)
 		t.Logf("round %d: %s until events were accepted and loaded again", round, time.Since(began))
 		comeBack()
 		awaitInSync(t, w, 3)

@@ -72,7 +72,7 @@ func (w *world) startSender(t *testing.T) *sender {
 // batch sends some events of random persons until they are accepted. Events of a request that was refused as a whole can
 // be in Kafka all the same, and then come once more.
 func (s *sender) batch(t *testing.T, server *httptest.Server) {
-	const events = 20
+	const events = 50
 	type sent map[string]any
 	var batch []sent
 	for range events {
