@@ -36,7 +36,6 @@ type play struct {
 }
 
 const (
-	token      = "mr_crash"
 	perSecond  = 300
 	partitions = 8
 )
