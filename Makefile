@@ -108,7 +108,7 @@ bin/devstack:
 	@CGO_ENABLED=0 go build -C devstack -o ../bin/devstack .
 
 .PHONY: bench
-bench: build ## Measure an export against ClickHouse's own INSERT INTO FUNCTION s3
+bench: build ## Measure an export, and the loader, each against ClickHouse's own insert
 	@docs/benchmarks/run
 
 .PHONY: docs/screenshots
