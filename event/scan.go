@@ -2,22 +2,15 @@ package event
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/json"
 	"iter"
+	"math/bits"
 	"unicode/utf8"
 )
 
 // The functions here walk JSON text without decoding it, because a decoded number may be rounded and a decoded object
 // has lost its order and its duplicate keys. They expect text that valid has accepted, and do not allocate for values.
-
-// valid says why text is not one JSON value, or nil. Strings may still hold bytes that are not UTF-8.
-func valid(text []byte) error {
-	if json.Valid(text) {
-		return nil
-	}
-	var any json.RawMessage
-	return json.Unmarshal(text, &any)
-}
 
 // members yields name and text of each member of an object, in order, duplicates too.
 func members(object []byte) iter.Seq2[[]byte, []byte] {
@@ -100,12 +93,20 @@ func skip(text []byte, at int) int {
 
 // skipString is the index after the string that begins at at.
 func skipString(text []byte, at int) int {
-	for at++; text[at] != '"'; at++ {
-		if text[at] == '\\' {
+	for at++; ; at += 2 { // past an escape's first two bytes; the rest of a \u is nothing special
+		for ; at+8 <= len(text); at += 8 {
+			if special := quotesAndBackslashes(binary.LittleEndian.Uint64(text[at:])); special != 0 {
+				at += bits.TrailingZeros64(special) / 8
+				break
+			}
+		}
+		for text[at] != '"' && text[at] != '\\' {
 			at++
 		}
+		if text[at] == '"' {
+			return at + 1
+		}
 	}
-	return at + 1
 }
 
 // memberName decodes a member's name; nearly all need no decoding.
