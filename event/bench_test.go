@@ -41,3 +41,13 @@ func BenchmarkParsePageView(b *testing.B) {
 		}
 	}
 }
+
+func BenchmarkParseIdentity(b *testing.B) {
+	b.SetBytes(int64(len(pageView)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := ParseIdentity(pageView); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

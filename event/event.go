@@ -179,6 +179,14 @@ func (e Event) Properties() string {
 	return string(append(text, '}'))
 }
 
+// original is the JSON text of `timestamp`, nil if there is none.
+func (e Event) original() []byte {
+	if isNull(e.time.timestamp) {
+		return nil
+	}
+	return e.time.timestamp
+}
+
 // readUUID takes the two usual forms. Others, also the nil UUID that some clients send for "none", count as none.
 func readUUID(value []byte) uuid.UUID {
 	text, ok := unquote(value)

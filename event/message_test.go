@@ -174,6 +174,44 @@ func TestPropertiesKeepEveryByteWhateverTheyAre(t *testing.T) {
 	})
 }
 
+// agree holds both readers of a message against each other.
+func agree(t interface{ Fatalf(string, ...any) }, value []byte) {
+	row, timestamp, err := ParseOriginal(value)
+	identity, identityErr := ParseIdentity(value)
+	if fmt.Sprint(err) != fmt.Sprint(identityErr) {
+		t.Fatalf("%q: as a row %v, as an identity %v", value, err, identityErr)
+	}
+	want := Identity{TeamID: row.TeamID, UUID: row.UUID, Event: row.Event, DistinctID: row.DistinctID, Timestamp: timestamp}
+	if diff := cmp.Diff(want, identity); diff != "" {
+		t.Fatalf("%q (-row +identity):\n%s", value, diff)
+	}
+}
+
+// Who rebuilds a window of duplicates must find the same events in the same messages as who loaded them.
+func TestTheIdentityIsThatOfTheRow(t *testing.T) {
+	members := []string{
+		`"team_id":7`, `"team_id":"7"`, `"uuid":"0192f2a0-7c4e-7d2a-9f00-5b1f0c3d4e5f"`, `"uuid":1`, `"received_at":"2026-11-23T18:00:00Z"`, `"received_at":null`,
+		`"sent_at":null`, `"sent_at":"noon"`, `"event":{"event":"e","distinct_id":"d","timestamp":"2026-11-23"}`, `"event":{"event":"\u0000","$distinct_id":12,"timestamp":null}`,
+		`"event":{"event":"e","properties":{"distinct_id":"p"},"timestamp" : 1.7e9 }`, `"event":{"event":"e","distinct_id":"d","properties":[]}`, `"event":{}`, `"event":null`, `"event":[]`, `"event":{"event":"` + "\xff" + `"}`,
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		chosen := append(rapid.SliceOfN(rapid.SampledFrom(members), 0, 4).Draw(t, "some"), members[0], members[2], members[4])
+		chosen = append(chosen, rapid.SampledFrom(members).Draw(t, "last"))
+		value := []byte("{" + strings.Join(rapid.Permutation(chosen).Draw(t, "order"), ",") + "}")
+		if rapid.IntRange(0, 9).Draw(t, "break") == 0 {
+			value = value[:rapid.IntRange(0, len(value)).Draw(t, "length")]
+		}
+		agree(t, value)
+	})
+}
+
+func FuzzParseIdentity(f *testing.F) {
+	f.Add(pageView)
+	f.Add([]byte(`{"team_id":1,"uuid":"0192f2a07c4e7d2a9f005b1f0c3d4e5f","received_at":"2026-11-23T18:00:00Z","event":{"event":"e","distinct_id":1,"timestamp":2}}`))
+	f.Add([]byte(`{"team_id":1}`))
+	f.Fuzz(func(t *testing.T, value []byte) { agree(t, value) })
+}
+
 // FuzzParseBody holds bodies of any bytes against what must be true of every event that is kept: its message is valid,
 // is read back into a row, carries the event's bytes, and is not larger than was promised.
 func FuzzParseBody(f *testing.F) {

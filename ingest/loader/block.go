@@ -37,7 +37,7 @@ func (b *block) add(message *sarama.ConsumerMessage, before *window, age time.Du
 	case err != nil:
 		b.unreadable = append(b.unreadable, eventstore.Unreadable{Offset: uint64(message.Offset), Reason: err.Error(), Raw: message.Value})
 		before.skip(message.Offset + 1)
-	case before.add(message.Offset, keyOf(row, timestamp)):
+	case before.add(message.Offset, keyOf(event.Identity{TeamID: row.TeamID, UUID: row.UUID, Event: row.Event, DistinctID: row.DistinctID, Timestamp: timestamp})):
 		b.duplicates++
 	default:
 		b.offsets = append(b.offsets, uint64(message.Offset))

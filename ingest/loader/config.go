@@ -52,7 +52,7 @@ type Config struct {
 	BlockAge time.Duration
 
 	// Duplicates is how many offsets back an event is looked for that is there already: with the same team, uuid, name,
-	// distinct id and time as the client wrote it. It takes 26 MB for each claimed partition at a million, and as many messages are read again
+	// distinct id and time as the client wrote it. It takes 18 MB for each claimed partition at a million, and as many messages are read again
 	// when a partition is claimed. All loaders of a group need the same number, or they cannot repeat each other's plans
 	// and wait them out instead. Negative leaves only copies within one block to be found. Default and most: 1,000,000.
 	Duplicates int64
@@ -105,7 +105,7 @@ func (c Config) withDefaults() (Config, error) {
 	case c.Duplicates < 0:
 		c.Duplicates = 0
 	case c.Duplicates > DefaultDuplicates:
-		return c, fmt.Errorf("loader config: Duplicates is %d; give at most 1,000,000, which take 26 MB a partition", c.Duplicates)
+		return c, fmt.Errorf("loader config: Duplicates is %d; give at most 1,000,000, which take 18 MB a partition", c.Duplicates)
 	}
 	if c.Drain == 0 {
 		c.Drain = 20 * time.Second

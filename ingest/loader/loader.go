@@ -100,6 +100,7 @@ func (l *Loader) Run(ctx context.Context) error {
 	background.Go(func() { l.publisher.run(watched) })
 	background.Go(func() { l.followEnds(watched, offsets) })
 	loaded := l.consume(ctx, offsets)
+	l.keepWindows(broker.Topic{}, nil)
 	stopWatching()
 	background.Wait()
 	return loaded

@@ -105,7 +105,11 @@ func (c *claim) openWindow() {
 	if kept != nil && kept.end == c.done && c.plan == nil {
 		c.window, c.readFrom = kept, min(max(c.done, c.start), c.end)
 	} else {
-		c.window = newWindow(c.readFrom, config.Duplicates+int64(config.BlockRows))
+		if kept != nil {
+			kept.close() // it is of no use any more, and another is to come
+		}
+		// Blocks of ordinary events are of some thousand.
+		c.window = newWindow(c.readFrom, config.Duplicates+config.Duplicates/32, config.Duplicates+int64(config.BlockRows))
 	}
 	c.knownFrom = c.window.from
 }

@@ -76,6 +76,11 @@ func (l *Loader) keepWindows(topic broker.Topic, partitions []int32) {
 			kept[source] = w
 		}
 	}
+	for source, w := range l.windows {
+		if kept[source] == nil {
+			w.close()
+		}
+	}
 	l.windows = kept
 }
 
