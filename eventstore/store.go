@@ -8,8 +8,10 @@ package eventstore
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/url"
+	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -43,14 +45,22 @@ const (
 	maxConnections = 32
 )
 
+// LargeBlocks is how many large blocks of events may well be inserted at once: as many as there are processors, and three
+// at least, so that one is made, one is sent and one is waited for. So many connections are kept for them. A connection
+// keeps the memory of the largest block that it has sent, encoded and compressed, which is twice the block.
+func LargeBlocks() int { return max(3, runtime.GOMAXPROCS(0)) }
+
 // Store is a connection to the event store. It is safe for use by many goroutines.
 type Store struct {
 	options  clickhouse.Options
 	conn     driver.Conn
+	blocks   driver.Conn // for blocks of events alone, see LargeBlocks
 	http     *http.Client
 	endpoint endpoint
 	// admitted is set once the server knew our database and user.
 	admitted atomic.Bool
+	// blank is as long as the longest column of texts that was sent, see makeRoom.
+	blank atomic.Pointer[string]
 }
 
 // endpoint is the HTTP address with what each request to it carries.
@@ -76,7 +86,13 @@ func Open(_ context.Context, config Config) (*Store, error) {
 	if err != nil {
 		return nil, export.Errorf(export.KindConfig, "ClickHouse URL for %s: %w", options.Addr[0], err)
 	}
-	return &Store{options: *options, conn: conn, http: newHTTPClient(options.TLS), endpoint: endpoint}, nil
+	forBlocks := *options
+	forBlocks.MaxIdleConns = min(LargeBlocks(), forBlocks.MaxOpenConns)
+	blocks, err := clickhouse.Open(&forBlocks)
+	if err != nil {
+		return nil, export.Errorf(export.KindConfig, "ClickHouse URL for %s: %w", options.Addr[0], err)
+	}
+	return &Store{options: *options, conn: conn, blocks: blocks, http: newHTTPClient(options.TLS), endpoint: endpoint}, nil
 }
 
 // nativeOptions reads the native address. Its errors do not wrap the parser's, which would show the password.
@@ -123,7 +139,7 @@ func httpEndpoint(address string, auth clickhouse.Auth) (endpoint, error) {
 // Close ends all connections; streams that are still open break off with an error.
 func (s *Store) Close() error {
 	s.http.CloseIdleConnections()
-	if err := s.conn.Close(); err != nil {
+	if err := errors.Join(s.blocks.Close(), s.conn.Close()); err != nil {
 		return Classify(err)
 	}
 	return nil
@@ -180,11 +196,14 @@ func (s *Store) ask(ctx context.Context, query string, args []any, answer ...any
 // it into a kill, a deadline into max_execution_time, and, when it comes right after the answer, into a closed connection
 // for whoever gets it from the pool next. An answer that does not come within answerTimeout is an error.
 func (s *Store) prepare(ctx context.Context, query string) (driver.Batch, error) {
+	return s.prepareOn(ctx, s.conn, query)
+}
+
+func (s *Store) prepareOn(ctx context.Context, conn driver.Conn, query string) (driver.Batch, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	conn, err := s.native(ctx)
-	if err != nil {
+	if _, err := s.native(ctx); err != nil {
 		return nil, err
 	}
 	return conn.PrepareBatch(context.WithoutCancel(ctx), query)

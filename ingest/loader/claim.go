@@ -44,6 +44,9 @@ type claim struct {
 	block     block
 	rest      []block                 // what follows block, when it was cut into pieces
 	ahead     *sarama.ConsumerMessage // read, and not taken up yet
+	highWater func() int64            // the end of Kafka's log, as the last fetch told; nil for none
+	average   int                     // bytes of a message of the last block
+	hasTurn   bool                    // to make a large block
 	stopped   string                  // why only people can go on; empty if all is well
 
 	mu     sync.Mutex
@@ -53,7 +56,7 @@ type claim struct {
 func newClaim(l *Loader, topic broker.Topic, offsets *broker.Offsets, owner broker.Owner, partition int32) *claim {
 	source := topic.Source(partition)
 	return &claim{
-		loader: l, topic: topic, offsets: offsets, owner: owner, partition: partition, source: source,
+		loader: l, topic: topic, offsets: offsets, owner: owner, partition: partition, source: source, average: 1024,
 		status: PartitionStatus{Partition: partition, Source: source},
 	}
 }
@@ -92,23 +95,39 @@ func (c *claim) run(session, work context.Context, messages <-chan *sarama.Consu
 	return c.load(session, work, messages)
 }
 
+// atOnce is how many messages are taken up before it is looked whether there is anything else to do.
+const atOnce = 256
+
 func (c *claim) load(session, work context.Context, messages <-chan *sarama.ConsumerMessage) error {
+	defer c.leaveTurn()
 	ticker := time.NewTicker(promiseEvery)
 	defer ticker.Stop()
-	if message := c.ahead; message != nil {
-		c.ahead = nil
-		if err := c.collect(session, work, message); err != nil {
-			return err
-		}
-	}
 	for {
+		readable, turn := messages, chan<- struct{}(nil)
+		if c.ahead != nil { // it waits for its turn
+			readable, turn = nil, c.loader.turns
+		}
 		select {
 		case <-session.Done():
 			return c.drain(session, work)
-		case message, open := <-messages:
+		case message, open := <-readable:
 			if !open {
 				return c.drain(session, work)
 			}
+			if c.needsTurn() {
+				c.ahead = message
+				continue
+			}
+			if err := c.collect(session, work, message); err != nil {
+				return err
+			}
+			if err := c.collectMore(session, work, messages); err != nil {
+				return err
+			}
+		case turn <- struct{}{}:
+			c.hasTurn = true
+			message := c.ahead
+			c.ahead = nil
 			if err := c.collect(session, work, message); err != nil {
 				return err
 			}
@@ -124,6 +143,47 @@ func (c *claim) load(session, work context.Context, messages <-chan *sarama.Cons
 				return err
 			}
 		}
+	}
+}
+
+// collectMore takes up what is at hand of the block that was begun. To wait for one of several channels costs more than
+// the rest of taking a message from one.
+func (c *claim) collectMore(session, work context.Context, messages <-chan *sarama.ConsumerMessage) error {
+	for range atOnce {
+		if c.block.messages == 0 && c.window.end >= c.next {
+			return nil // the next block may need a turn
+		}
+		select {
+		case message, open := <-messages:
+			if !open {
+				return nil // which is seen again
+			}
+			if err := c.collect(session, work, message); err != nil {
+				return err
+			}
+		default:
+			return nil
+		}
+	}
+	return nil
+}
+
+// needsTurn tells that a large block is about to begin. A partition that is behind by more than a quarter of a block waits
+// until one of a few turns is free, and keeps it until its block is in: more blocks at once would not be faster, for they
+// share processors and server, but each takes memory, and eight of them more than all windows of duplicates. A partition
+// that keeps up never waits for those that do not, nor does one that still learns what is loaded already.
+func (c *claim) needsTurn() bool {
+	if c.hasTurn || c.block.messages > 0 || c.window.end < c.next || c.highWater == nil {
+		return false
+	}
+	return (c.highWater()-c.next)*int64(c.average) >= int64(c.loader.config.BlockBytes/4)
+}
+
+// leaveTurn lets another partition make a large block. It may be called without a turn.
+func (c *claim) leaveTurn() {
+	if c.hasTurn {
+		<-c.loader.turns
+		c.hasTurn = false
 	}
 }
 
@@ -172,6 +232,7 @@ func (c *claim) finish(session, work context.Context) error {
 			return err
 		}
 	}
+	c.leaveTurn()
 	return nil
 }
 

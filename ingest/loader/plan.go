@@ -137,6 +137,9 @@ func (c *claim) complete(ctx context.Context) error {
 	c.note(func(s *PartitionStatus) { s.Plan = nil })
 	c.publish()
 	c.next = max(c.next, c.done)
+	if c.block.messages > 0 {
+		c.average = c.block.bytes / c.block.messages
+	}
 	c.block.reset()
 	if len(c.rest) > 0 {
 		c.block, c.rest = c.rest[0], c.rest[1:]

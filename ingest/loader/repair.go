@@ -93,6 +93,7 @@ func (c *claim) settle(session, work context.Context, first bool) error {
 	strange, refused, answered := 0, false, false
 	for {
 		if !first {
+			c.leaveTurn() // this may take minutes, and the others are to go on
 			standing, err := c.look(session)
 			if err != nil {
 				return err

@@ -92,6 +92,7 @@ func (s *session) ConsumeClaim(group sarama.ConsumerGroupSession, kafka sarama.C
 	if c.stopped == "" {
 		work, stop := outlive(group.Context(), s.loader.config.Drain)
 		defer stop()
+		c.highWater = kafka.HighWaterMarkOffset
 		err = c.run(group.Context(), work, kafka.Messages())
 	}
 	switch {
