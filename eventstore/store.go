@@ -45,10 +45,10 @@ const (
 	maxConnections = 32
 )
 
-// LargeBlocks is how many large blocks of events may well be inserted at once: as many as there are processors, and three
-// at least, so that one is made, one is sent and one is waited for. So many connections are kept for them. A connection
-// keeps the memory of the largest block that it has sent, encoded and compressed, which is twice the block.
-func LargeBlocks() int { return max(3, runtime.GOMAXPROCS(0)) }
+// LargeBlocks is how many large blocks of events may well be inserted at once: as many as there are processors to encode
+// them, and two at least, so that one is sent while another is waited for. So many connections are kept for them. A
+// connection keeps the memory of the largest block that it has sent, encoded and compressed, which is twice the block.
+func LargeBlocks() int { return max(2, runtime.GOMAXPROCS(0)) }
 
 // Store is a connection to the event store. It is safe for use by many goroutines.
 type Store struct {

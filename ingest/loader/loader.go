@@ -40,7 +40,8 @@ type Loader struct {
 	clock     *clock
 	limits    eventstore.Limits  // of the table, when Run began
 	windows   map[string]*window // kept from one session to the next; of the goroutine that consumes
-	turns     chan struct{}      // taken by partitions that make large blocks, see claim.takeTurn
+	turns     chan struct{}      // taken by partitions that make large blocks, see claim.needsTurn
+	inserts   chan struct{}      // taken by large blocks while they are inserted
 
 	mu      sync.Mutex
 	claims  map[int32]*claim
@@ -55,7 +56,9 @@ func New(config Config) (*Loader, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Loader{config: config, log: config.Log, claims: map[int32]*claim{}, ready: make(chan struct{}), turns: make(chan struct{}, eventstore.LargeBlocks())}
+	l := &Loader{config: config, log: config.Log, claims: map[int32]*claim{}, ready: make(chan struct{})}
+	// While so many are inserted one more is made.
+	l.inserts, l.turns = make(chan struct{}, eventstore.LargeBlocks()), make(chan struct{}, eventstore.LargeBlocks()+1)
 	l.publisher, l.clock = newPublisher(config.Store, config.Log), newClock(config.Store)
 	standing := func() []PartitionStatus { return append(l.Status(), l.awaited()...) }
 	if l.metrics, err = newMetrics(config.Registerer, standing, l.clock.since); err != nil {

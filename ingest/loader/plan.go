@@ -86,6 +86,14 @@ func (c *claim) send(ctx context.Context) error {
 	if failpoint.On("loader.without.token") {
 		prepared.Token += fmt.Sprint("/", time.Now().UnixNano())
 	}
+	if c.block.bytes >= c.loader.config.BlockBytes/4 {
+		select {
+		case c.loader.inserts <- struct{}{}:
+		case <-ctx.Done():
+			return fmt.Errorf("wait for other blocks before block %s is sent: %w", prepared.Token, ctx.Err())
+		}
+		defer func() { <-c.loader.inserts }()
+	}
 	started := time.Now()
 	answer := make(chan error, 1)
 	go func() { answer <- c.loader.config.Store.InsertBlock(ctx, prepared) }()
