@@ -62,62 +62,109 @@ func parse(text []byte) (Event, *Refusal) {
 	if text[0] != '{' {
 		return Event{}, refuse(ReasonNotObject, "the event is not a JSON object; send an object with event, distinct_id and properties")
 	}
-	var name, distinctID, altDistinctID, properties, set, setOnce []byte
+	var said said
 	parsed := Event{size: len(text)}
 	for key, value := range members(text) {
 		switch string(key) {
-		case "event":
-			name = value
-		case "distinct_id":
-			distinctID = value
-		case "$distinct_id":
-			altDistinctID = value
 		case "uuid":
 			parsed.UUID = readUUID(value)
-		case "properties":
-			properties = value
-		case "$set":
-			set = value
-		case "$set_once":
-			setOnce = value
-		case "timestamp":
-			parsed.time.timestamp = value
-		case "offset":
-			parsed.time.offset = value
 		case "api_key", "token", "$token":
 			if token, ok := unquote(value); ok && token != "" {
 				parsed.Token = token
 			}
+		default:
+			said.take(key, value)
 		}
 	}
 	if !utf8.Valid(text) {
 		return parsed, refuse(ReasonNotUTF8, "the event holds bytes that are not UTF-8; encode the request as UTF-8")
 	}
+	if !isNull(said.properties) && said.properties[0] == '{' {
+		for key, value := range members(said.properties) {
+			if said.inside.take(key, value); parsed.Token == "" && string(key) == "token" {
+				parsed.Token, _ = unquote(value)
+			}
+		}
+	}
+	return parsed, said.decide(&parsed)
+}
+
+// said is what the members of an event say about its row, as text. The last of a name counts.
+type said struct {
+	name, distinctID, altDistinctID, properties, set, setOnce []byte
+
+	time   timeSource
+	inside inside
+}
+
+// inside is what the properties say about the event itself.
+type inside struct {
+	distinctID                 []byte
+	set, setOnce, ignoreSentAt bool
+}
+
+func (s *said) take(key, value []byte) {
+	switch string(key) {
+	case "event":
+		s.name = value
+	case "distinct_id":
+		s.distinctID = value
+	case "$distinct_id":
+		s.altDistinctID = value
+	case "properties":
+		s.properties = value
+	case "$set":
+		s.set = value
+	case "$set_once":
+		s.setOnce = value
+	case "timestamp":
+		s.time.timestamp = value
+	case "offset":
+		s.time.offset = value
+	}
+}
+
+func (i *inside) take(key, value []byte) {
+	switch string(key) {
+	case "distinct_id":
+		i.distinctID = value
+	case "$set":
+		i.set = true
+	case "$set_once":
+		i.setOnce = true
+	case "$ignore_sent_at":
+		i.ignoreSentAt = value[0] == 't'
+	}
+}
+
+// decide makes an event of it, or says why it is none.
+func (s *said) decide(parsed *Event) *Refusal {
+	properties := s.properties
 	if isNull(properties) {
 		properties = []byte("{}")
 	}
+	parsed.time = s.time
 	if properties[0] != '{' {
-		return parsed, refuse(ReasonBadProperties, "properties is not a JSON object; send an object, or leave it out")
+		return refuse(ReasonBadProperties, "properties is not a JSON object; send an object, or leave it out")
 	}
-	inside := parsed.readProperties(properties)
+	parsed.time.ignoreSentAt = s.inside.ignoreSentAt
 	parsed.properties = properties
-	if !inside.set && !isNull(set) {
-		parsed.person = append(parsed.person, member{"$set", set})
+	if !s.inside.set && !isNull(s.set) {
+		parsed.person = append(parsed.person, member{"$set", s.set})
 	}
-	if !inside.setOnce && !isNull(setOnce) {
-		parsed.person = append(parsed.person, member{"$set_once", setOnce})
+	if !s.inside.setOnce && !isNull(s.setOnce) {
+		parsed.person = append(parsed.person, member{"$set_once", s.setOnce})
 	}
-
 	var ok bool
-	if parsed.Name, ok = nonEmpty(name); !ok {
-		return parsed, refuse(ReasonNoName, "event is missing, empty or not a string; give the event a name")
+	if parsed.Name, ok = nonEmpty(s.name); !ok {
+		return refuse(ReasonNoName, "event is missing, empty or not a string; give the event a name")
 	}
-	for _, candidate := range [][]byte{distinctID, altDistinctID, inside.distinctID} {
+	for _, candidate := range [][]byte{s.distinctID, s.altDistinctID, s.inside.distinctID} {
 		if parsed.DistinctID, ok = textOrNumber(candidate); ok {
-			return parsed, nil
+			return nil
 		}
 	}
-	return parsed, refuse(ReasonNoDistinctID, "distinct_id is missing, empty or neither a string nor a number; say whose event it is")
+	return refuse(ReasonNoDistinctID, "distinct_id is missing, empty or neither a string nor a number; say whose event it is")
 }
 
 // Check holds the event against the limits of a single event; nil when it keeps them.
@@ -131,33 +178,6 @@ func (e Event) Check() *Refusal {
 		return refuse(ReasonDistinctIDTooLong, "distinct_id is %d bytes, more than %d; use a shorter id", len(e.DistinctID), MaxDistinctIDBytes)
 	}
 	return nil
-}
-
-// known is what the properties say about the event itself.
-type known struct {
-	distinctID   []byte
-	set, setOnce bool
-}
-
-func (e *Event) readProperties(properties []byte) known {
-	var found known
-	for key, value := range members(properties) {
-		switch string(key) {
-		case "distinct_id":
-			found.distinctID = value
-		case "$set":
-			found.set = true
-		case "$set_once":
-			found.setOnce = true
-		case "$ignore_sent_at":
-			e.time.ignoreSentAt = value[0] == 't'
-		case "token":
-			if token, ok := unquote(value); ok && e.Token == "" {
-				e.Token = token
-			}
-		}
-	}
-	return found
 }
 
 // Properties is the JSON object of `properties`, byte for byte; `{}` when absent or null. Where the event has `$set` or

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -174,8 +175,15 @@ func TestPropertiesKeepEveryByteWhateverTheyAre(t *testing.T) {
 	})
 }
 
-// agree holds both readers of a message against each other.
+// agree holds the ways to read a message against each other.
 func agree(t interface{ Fatalf(string, ...any) }, value []byte) {
+	if message, parsed, ok := readAtOnce(value); ok {
+		wantMessage, want, err := readStepByStep(value)
+		want.Token, want.UUID = "", uuid.Nil
+		if err != nil || !reflect.DeepEqual(message, wantMessage) || !reflect.DeepEqual(parsed, want) {
+			t.Fatalf("%q: at once %+v with %+v; step by step %+v with %+v, %v", value, message, parsed, wantMessage, want, err)
+		}
+	}
 	row, timestamp, err := ParseOriginal(value)
 	identity, identityErr := ParseIdentity(value)
 	if fmt.Sprint(err) != fmt.Sprint(identityErr) {
@@ -189,10 +197,14 @@ func agree(t interface{ Fatalf(string, ...any) }, value []byte) {
 
 // Who rebuilds a window of duplicates must find the same events in the same messages as who loaded them.
 func TestTheIdentityIsThatOfTheRow(t *testing.T) {
+	if _, _, ok := readAtOnce(pageView); !ok {
+		t.Error("what capture writes is not read at once")
+	}
 	members := []string{
 		`"team_id":7`, `"team_id":"7"`, `"uuid":"0192f2a0-7c4e-7d2a-9f00-5b1f0c3d4e5f"`, `"uuid":1`, `"received_at":"2026-11-23T18:00:00Z"`, `"received_at":null`,
 		`"sent_at":null`, `"sent_at":"noon"`, `"event":{"event":"e","distinct_id":"d","timestamp":"2026-11-23"}`, `"event":{"event":"\u0000","$distinct_id":12,"timestamp":null}`,
-		`"event":{"event":"e","properties":{"distinct_id":"p"},"timestamp" : 1.7e9 }`, `"event":{"event":"e","distinct_id":"d","properties":[]}`, `"event":{}`, `"event":null`, `"event":[]`, `"event":{"event":"` + "\xff" + `"}`,
+		`"event":{"event":"e","properties":{"distinct_id":"p","$ignore_sent_at":true,"$set":1},"timestamp" : 1.7e9 }`, `"event":{"event":"e","properties":{"distinct_id":"p"},"properties":null,"$set":{}}`,
+		`"event":{"event":"e","properties":{"distinct_id":"p","token":"t"},"properties":{ },"distinct_id":1,"$set_once":{},"token":"k","uuid":"x"}`, `"\u0065vent":{"\u0065vent":"e","distinct_id":"d","propertie\u0073":{"\u0024set":1},"$set":2}`, `"other":{"a":[1]}`, `"event":{"event":"e","distinct_id":"d","properties":[]}`, `"event":{}`, `"event":null`, `"event":[]`, `"event":{"event":"` + "\xff" + `"}`,
 	}
 	rapid.Check(t, func(t *rapid.T) {
 		chosen := append(rapid.SliceOfN(rapid.SampledFrom(members), 0, 4).Draw(t, "some"), members[0], members[2], members[4])

@@ -50,6 +50,15 @@ func validValue(text []byte, at, depth int) int {
 }
 
 func validObject(text []byte, at, depth int) int {
+	return walk(text, at, depth, func(_ []byte, at int) int { return validValue(text, at, depth+1) })
+}
+
+// walk checks the object that begins at at, and is its end, or -1. The name of each member is handed to value with the index
+// where its value begins; value is the index after it, or -1 if it is not valid.
+func walk(text []byte, at, depth int, value func(name []byte, at int) int) int {
+	if at >= len(text) || text[at] != '{' || depth > maxDepth {
+		return -1
+	}
 	at = space(text, at+1)
 	if at < len(text) && text[at] == '}' {
 		return at + 1
@@ -58,13 +67,15 @@ func validObject(text []byte, at, depth int) int {
 		if at >= len(text) || text[at] != '"' {
 			return -1
 		}
+		name := at
 		if at = validString(text, at); at < 0 {
 			return -1
 		}
+		nameEnd := at
 		if at = space(text, at); at >= len(text) || text[at] != ':' {
 			return -1
 		}
-		if at = validValue(text, space(text, at+1), depth+1); at < 0 {
+		if at = value(memberName(text[name:nameEnd]), space(text, at+1)); at < 0 {
 			return -1
 		}
 		if at = space(text, at); at >= len(text) {
