@@ -61,9 +61,6 @@ func NewConsumerGroup(config Config, group string, timing GroupTiming) (sarama.C
 	// For each partition and request, compressed: JSON grows tenfold when it is unpacked. A larger batch comes whole.
 	consumer.Consumer.Fetch.Default = 256 << 10
 	consumer.Consumer.MaxWaitTime = 250 * time.Millisecond
-	// All partitions of a broker are fetched together, and the next fetch waits this long, twice at most, for one that does
-	// not take what it got, as it does while its block is inserted. Then the others go on without it.
-	consumer.Consumer.MaxProcessingTime = 10 * time.Millisecond
 	consumer.Consumer.Retry.Backoff = 500 * time.Millisecond
 	// A join is answered when every member has let go.
 	watchBrokers(consumer, timing.RebalanceTimeout+10*time.Second)

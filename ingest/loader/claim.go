@@ -42,12 +42,12 @@ type claim struct {
 	next      int64 // the first offset that was not taken up
 	window    *window
 	block     block
-	rest      []block                 // what follows block, when it was cut into pieces
-	ahead     *sarama.ConsumerMessage // read, and not taken up yet
-	highWater func() int64            // the end of Kafka's log, as the last fetch told; nil for none
-	average   int                     // bytes of a message of the last block
-	hasTurn   bool                    // to make a large block
-	stopped   string                  // why only people can go on; empty if all is well
+	rest      []block                   // what follows block, when it was cut into pieces
+	ahead     []*sarama.ConsumerMessage // read, and not taken up yet
+	highWater func() int64              // the end of Kafka's log, as the last fetch told; nil for none
+	average   int                       // bytes of a message of the last block
+	hasTurn   bool                      // to make a large block
+	stopped   string                    // why only people can go on; empty if all is well
 
 	mu     sync.Mutex
 	status PartitionStatus
@@ -80,7 +80,7 @@ func (c *claim) stop(format string, args ...any) error {
 
 // run settles the plan that it finds, and then goes round until the session ends, and drains. What it does for a block
 // may take until work ends, which is a while after the session: the generation is ours until we let go.
-func (c *claim) run(session, work context.Context, messages <-chan *sarama.ConsumerMessage) error {
+func (c *claim) run(session, work context.Context, messages <-chan []*sarama.ConsumerMessage) error {
 	if c.plan != nil {
 		if err := c.repair(session, work, messages); err != nil {
 			return err
@@ -98,37 +98,37 @@ func (c *claim) run(session, work context.Context, messages <-chan *sarama.Consu
 // atOnce is how many messages are taken up before it is looked whether there is anything else to do.
 const atOnce = 256
 
-func (c *claim) load(session, work context.Context, messages <-chan *sarama.ConsumerMessage) error {
+// always is a channel that can be read from at any time.
+var always = func() <-chan struct{} { closed := make(chan struct{}); close(closed); return closed }()
+
+func (c *claim) load(session, work context.Context, messages <-chan []*sarama.ConsumerMessage) error {
 	defer c.leaveTurn()
 	ticker := time.NewTicker(promiseEvery)
 	defer ticker.Stop()
 	for {
-		readable, turn := messages, chan<- struct{}(nil)
-		if c.ahead != nil { // it waits for its turn
-			readable, turn = nil, c.loader.turns
+		var readable <-chan []*sarama.ConsumerMessage
+		var turn chan<- struct{}
+		var more <-chan struct{}
+		switch {
+		case len(c.ahead) == 0:
+			readable = messages
+		case c.needsTurn():
+			turn = c.loader.turns
+		default:
+			more = always
 		}
 		select {
 		case <-session.Done():
 			return c.drain(session, work)
-		case message, open := <-readable:
+		case ahead, open := <-readable:
 			if !open {
 				return c.drain(session, work)
 			}
-			if c.needsTurn() {
-				c.ahead = message
-				continue
-			}
-			if err := c.collect(session, work, message); err != nil {
-				return err
-			}
-			if err := c.collectMore(session, work, messages); err != nil {
-				return err
-			}
+			c.ahead = ahead
 		case turn <- struct{}{}:
 			c.hasTurn = true
-			message := c.ahead
-			c.ahead = nil
-			if err := c.collect(session, work, message); err != nil {
+		case <-more:
+			if err := c.collectAhead(session, work); err != nil {
 				return err
 			}
 		case <-c.block.due:
@@ -146,23 +146,17 @@ func (c *claim) load(session, work context.Context, messages <-chan *sarama.Cons
 	}
 }
 
-// collectMore takes up what is at hand of the block that was begun. To wait for one of several channels costs more than
-// the rest of taking a message from one.
-func (c *claim) collectMore(session, work context.Context, messages <-chan *sarama.ConsumerMessage) error {
-	for range atOnce {
-		if c.block.messages == 0 && c.window.end >= c.next {
-			return nil // the next block may need a turn
-		}
-		select {
-		case message, open := <-messages:
-			if !open {
-				return nil // which is seen again
-			}
-			if err := c.collect(session, work, message); err != nil {
-				return err
-			}
-		default:
+// collectAhead collects some of what was read.
+func (c *claim) collectAhead(session, work context.Context) error {
+	for range min(atOnce, len(c.ahead)) {
+		if c.needsTurn() {
 			return nil
+		}
+		message := c.ahead[0]
+		c.ahead[0] = nil // lets go of it when its block is in
+		c.ahead = c.ahead[1:]
+		if err := c.collect(session, work, message); err != nil {
+			return err
 		}
 	}
 	return nil

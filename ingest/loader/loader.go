@@ -168,7 +168,7 @@ func (l *Loader) member(ctx context.Context, offsets *broker.Offsets) error {
 		if err != nil {
 			return err
 		}
-		next := &session{loader: l, offsets: offsets, topic: topic}
+		next := &session{loader: l, offsets: offsets, topic: topic, group: group}
 		err = group.Consume(ctx, []string{topic.Name}, next)
 		if next.owner.Member != "" {
 			owner = next.owner

@@ -16,7 +16,7 @@ const maxStrange = 3
 
 // repair settles a plan that another session left open. It counts before it asks Kafka for anything: a plan whose rows
 // are all there needs no message.
-func (c *claim) repair(session, work context.Context, messages <-chan *sarama.ConsumerMessage) error {
+func (c *claim) repair(session, work context.Context, messages <-chan []*sarama.ConsumerMessage) error {
 	c.loader.log.Info("an open plan is found", "source", c.source, "token", c.plan.token(c.source, c.done))
 	standing, err := c.look(session)
 	if err != nil {
@@ -42,24 +42,31 @@ func (c *claim) repair(session, work context.Context, messages <-chan *sarama.Co
 }
 
 // gather reads the plan's messages again, and before them those of its window of duplicates.
-func (c *claim) gather(ctx context.Context, messages <-chan *sarama.ConsumerMessage) error {
+func (c *claim) gather(ctx context.Context, messages <-chan []*sarama.ConsumerMessage) error {
 	for c.next < c.plan.End {
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("read the messages of an open plan again: %w", ctx.Err())
-		case message, open := <-messages:
-			switch {
-			case !open:
-				return fmt.Errorf("read the messages of an open plan again: %w", context.Canceled)
-			case message.Offset < c.next:
-				c.remember(message)
-			case message.Offset >= c.plan.End: // Kafka has deleted the plan's last message meanwhile
-				c.ahead = message
-				return nil
-			default:
-				c.take(message)
+		if len(c.ahead) == 0 {
+			select {
+			case <-ctx.Done():
+				return fmt.Errorf("read the messages of an open plan again: %w", ctx.Err())
+			case ahead, open := <-messages:
+				if !open {
+					return fmt.Errorf("read the messages of an open plan again: %w", context.Canceled)
+				}
+				c.ahead = ahead
 			}
+			continue
 		}
+		message := c.ahead[0]
+		switch {
+		case message.Offset >= c.plan.End: // Kafka has deleted the plan's last message meanwhile
+			return nil
+		case message.Offset < c.next:
+			c.remember(message)
+		default:
+			c.take(message)
+		}
+		c.ahead[0] = nil
+		c.ahead = c.ahead[1:]
 	}
 	return nil
 }

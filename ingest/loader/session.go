@@ -21,6 +21,7 @@ type session struct {
 	topic   broker.Topic
 	offsets *broker.Offsets
 	owner   broker.Owner // since Setup
+	group   sarama.ConsumerGroup
 	claims  map[int32]*claim
 	failed  atomic.Bool // a claim ended with an error, and the session with it
 }
@@ -93,7 +94,13 @@ func (s *session) ConsumeClaim(group sarama.ConsumerGroupSession, kafka sarama.C
 		work, stop := outlive(group.Context(), s.loader.config.Drain)
 		defer stop()
 		c.highWater = kafka.HighWaterMarkOffset
-		err = c.run(group.Context(), work, kafka.Messages())
+		ahead := newFeed(s.group, s.topic.Name, c.partition)
+		feeding, enough := context.WithCancel(group.Context())
+		var fed sync.WaitGroup
+		fed.Go(func() { ahead.run(feeding, kafka.Messages()) })
+		err = c.run(group.Context(), work, ahead.out)
+		enough()
+		fed.Wait()
 	}
 	switch {
 	case errors.Is(err, errStopped):

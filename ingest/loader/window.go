@@ -69,7 +69,7 @@ const (
 	keyBytes    = 12
 	bucketBytes = 64
 	// perBucket is how many keys there are for a bucket when the ring is full: five of six references are taken then: with
-// nine of ten it costs three times as much to find a key.
+	// nine of ten it costs three times as much to find a key.
 	perBucket = 12.5
 )
 
