@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
-	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 	"github.com/google/uuid"
 
 	"github.com/millrace/millrace/event"
@@ -75,38 +74,12 @@ func (s *Store) insert(ctx context.Context, block Block) error {
 		return err
 	}
 	for i, column := range columns {
-		if texts, are := column.([]string); are && names[i] == "properties" { // the others are short
-			if err := s.makeRoom(batch, i, texts); err != nil {
-				_ = batch.Abort()
-				return fmt.Errorf("make room for column %s: %w", names[i], err)
-			}
-		}
 		if err := batch.Column(i).Append(column); err != nil {
 			_ = batch.Abort()
 			return fmt.Errorf("encode column %s: %w", names[i], err)
 		}
 	}
 	return batch.Send()
-}
-
-// makeRoom has a column of texts take its memory at once. The client can only be given more memory by giving it a text, and
-// would otherwise grow the column step by step, which leaves several times its size to the garbage collector.
-func (s *Store) makeRoom(batch driver.Batch, column int, texts []string) error {
-	size := 0
-	for _, text := range texts {
-		size += len(text)
-	}
-	blank := s.blank.Load()
-	if blank == nil || len(*blank) < size {
-		longer := strings.Repeat(" ", size)
-		blank = &longer
-		s.blank.Store(blank)
-	}
-	if err := batch.Column(column).Append([]string{(*blank)[:size]}); err != nil {
-		return err
-	}
-	batch.Columns()[column].Reset()
-	return nil
 }
 
 // columns turns the rows into the columns of the table.

@@ -59,8 +59,6 @@ type Store struct {
 	endpoint endpoint
 	// admitted is set once the server knew our database and user.
 	admitted atomic.Bool
-	// blank is as long as the longest column of texts that was sent, see makeRoom.
-	blank atomic.Pointer[string]
 }
 
 // endpoint is the HTTP address with what each request to it carries.

@@ -7,7 +7,7 @@ import (
 )
 
 // feedBytes is how much of a partition is read ahead. What was asked of Kafka by then still comes.
-const feedBytes = 512 << 10
+const feedBytes = 128 << 10
 
 // feed takes a partition's messages as soon as they come, also while its block is inserted, and lets no more come when it
 // has enough. sarama fetches all partitions of a broker together, and hands nothing on while one of them does not take what

@@ -109,7 +109,7 @@ func (c *claim) openWindow() {
 			kept.close() // it is of no use any more, and another is to come
 		}
 		// Blocks of ordinary events are of some thousand.
-		c.window = newWindow(c.readFrom, config.Duplicates+config.Duplicates/64, config.Duplicates+int64(config.BlockRows))
+		c.window = newWindow(c.readFrom, config.Duplicates+config.Duplicates/128, config.Duplicates+int64(config.BlockRows))
 	}
 	c.knownFrom = c.window.from
 }

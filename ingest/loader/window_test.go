@@ -63,7 +63,7 @@ func TestAWindowFindsWhatItHoldsAndNothingElse(t *testing.T) {
 
 func TestAFullWindowTakesLessThan18MB(t *testing.T) {
 	const held = 1_000_000
-	w := newWindow(0, held+held/64, held+100_000)
+	w := newWindow(0, held+held/128, held+100_000)
 	defer w.close()
 	size := func() int { return len(w.held[0].memory) + len(w.held[1].memory) }
 	most := 0
@@ -141,7 +141,7 @@ func TestAKeyDependsOnEachPartOfTheIdentity(t *testing.T) {
 
 func BenchmarkAFullWindow(b *testing.B) {
 	const held = 1_000_000
-	w := newWindow(0, held+held/64, held+100_000)
+	w := newWindow(0, held+held/128, held+100_000)
 	defer w.close()
 	for offset := range int64(held) {
 		w.add(offset, numbered(offset))

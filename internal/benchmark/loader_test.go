@@ -30,27 +30,29 @@ import (
 )
 
 // TestLoaderAgainstPlainInsert loads a topic that is full already, by the real binary, and then sends the very blocks that
-// it made, decoded in advance, by clickhouse-go alone.
+// it made, decoded in advance, by clickhouse-go alone: by as many connections as there are partitions, and by one.
 func TestLoaderAgainstPlainInsert(t *testing.T) {
 	backlog := fill(t, 0, number(t, "MILLRACE_BENCH_ROWS", 1_000_000))
 	fmt.Printf("machine: %d CPUs for ClickHouse, the broker and the loader together; %s/%s, %s; ClickHouse %s\n",
 		runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version(), version(t))
 	fmt.Printf("events: %d in %d partitions; a message has %d B on average; %d pairs in turn\n\n", backlog.size(), partitions, backlog.bytes/backlog.size(), pairs)
-	fmt.Printf("%6s %9s %9s %9s %12s %9s %7s %9s %9s %12s\n", "pair", "start", "load", "its CPU", "rows/CPU-s", "peak", "blocks", "INSERT", "its CPU", "INSERT÷load")
-	var ratios, rates []float64
+	fmt.Printf("%5s %8s %8s %8s %12s %8s %7s   %10s %10s   %10s %10s\n", "pair", "start", "load", "its CPU", "rows/CPU-s", "peak", "blocks", "INSERT ×8", "÷load", "INSERT ×1", "÷load")
+	var rates, parallel, single []float64
 	for pair := range pairs + 1 {
 		loaded := backlog.load(t)
-		insert := backlog.insert(t, loaded.blocks)
+		at8, at1 := backlog.insert(t, loaded.blocks, partitions), backlog.insert(t, loaded.blocks, 1)
 		if pair == 0 {
-			continue // the first warms both up
+			continue // the first warms all up
 		}
-		rate, ratio := float64(backlog.size())/loaded.cpu.Seconds(), insert.took.Seconds()/loaded.took.Seconds()
-		ratios, rates = append(ratios, ratio), append(rates, rate)
-		fmt.Printf("%6d %8.2fs %8.2fs %8.2fs %12.0f %5d MiB %7d %8.2fs %8.2fs %12.2f\n", pair, loaded.start.Seconds(), loaded.took.Seconds(), loaded.cpu.Seconds(),
-			rate, loaded.peak, len(loaded.blocks), insert.took.Seconds(), insert.cpu.Seconds(), ratio)
+		rates = append(rates, float64(backlog.size())/loaded.cpu.Seconds())
+		parallel, single = append(parallel, at8.took.Seconds()/loaded.took.Seconds()), append(single, at1.took.Seconds()/loaded.took.Seconds())
+		fmt.Printf("%5d %7.2fs %7.2fs %7.2fs %12.0f %4d MiB %7d   %9.2fs %10.2f   %9.2fs %10.2f\n", pair, loaded.start.Seconds(), loaded.took.Seconds(), loaded.cpu.Seconds(),
+			rates[pair-1], loaded.peak, len(loaded.blocks), at8.took.Seconds(), parallel[pair-1], at1.took.Seconds(), single[pair-1])
+		fmt.Printf("%*s client's CPU of the INSERTs: %.2fs and %.2fs; load on the machine before this pair: %s\n", 5, "", at8.cpu.Seconds(), at1.cpu.Seconds(), loaded.others)
 	}
-	fmt.Printf("%6s %41.0f %51.2f\n", "median", median(rates), median(ratios))
-	fmt.Printf("%6s %34.0f-%.0f %46.2f-%.2f\n\n", "range", slices.Min(rates), slices.Max(rates), slices.Min(ratios), slices.Max(ratios))
+	for name, values := range map[string][]float64{"rows per CPU-second": rates, "INSERT by 8 connections ÷ load": parallel, "INSERT by 1 connection ÷ load": single} {
+		fmt.Printf("%-32s median %.2f, range %.2f-%.2f\n", name, median(values), slices.Min(values), slices.Max(values))
+	}
 }
 
 // TestLoaderWithFullWindows has a loader take over eight partitions with a million loaded events each, so that it first
@@ -188,6 +190,7 @@ type loaded struct {
 	took   time.Duration // from then on until the last block is committed
 	cpu    time.Duration // user and system time of the process, from its start to the last commit
 	peak   int           // of its memory, in MiB
+	others string        // Linux's load averages when it began: who else wanted the processors
 	blocks []blockBounds
 
 	// From the first block's commit to the last: without start, and without reading again what is known.
@@ -235,6 +238,9 @@ func (b *backlog) load(t *testing.T) loaded {
 		t.Fatal(err)
 	}
 	result := loaded{}
+	if text, err := os.ReadFile("/proc/loadavg"); err == nil {
+		result.others = strings.Join(strings.Fields(string(text))[:2], " ")
+	}
 	done := b.follow(t, admin, group, process, began, &result)
 	result.peak = peak(t, process)
 	_ = process.Process.Signal(syscall.SIGTERM)
@@ -361,9 +367,9 @@ func (b *backlog) check(t *testing.T, conn clickhouse.Conn) []blockBounds {
 // inserted is what the rival took.
 type inserted struct{ took, cpu time.Duration }
 
-// insert sends the same blocks into a table of the same definition: one goroutine for each partition, one block for each
-// insert, compressed as ours. The columns are ready before the time is taken.
-func (b *backlog) insert(t *testing.T, blocks []blockBounds) inserted {
+// insert sends the same blocks into a table of the same definition by so many connections, each its share of the partitions:
+// one block for each insert, compressed as ours. The columns are ready before the time is taken.
+func (b *backlog) insert(t *testing.T, blocks []blockBounds, connections int) inserted {
 	t.Helper()
 	config := eventstoretest.Config(t)
 	store, err := eventstore.Open(t.Context(), config)
@@ -378,20 +384,21 @@ func (b *backlog) insert(t *testing.T, blocks []blockBounds) inserted {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var prepared [partitions][][]any
+	prepared := make([][][]any, connections)
 	for _, bounds := range blocks {
 		rows := b.rows[bounds.partition][int64(bounds.first)-b.first:][:bounds.rows]
-		prepared[bounds.partition] = append(prepared[bounds.partition], columns(rows, now, fmt.Sprintf("bench/topic/%d", bounds.partition), bounds.first))
+		share := int(bounds.partition) % connections
+		prepared[share] = append(prepared[share], columns(rows, now, fmt.Sprintf("bench/topic/%d", bounds.partition), bounds.first))
 	}
 	conn := connect(t, config)
 	runtime.GC()
 	var each sync.WaitGroup
-	errs := make([]error, partitions)
+	errs := make([]error, connections)
 	cpuBefore, began := ownCPU(t), time.Now()
-	for partition := range partitions {
+	for share := range connections {
 		each.Go(func() {
-			for _, columns := range prepared[partition] {
-				if errs[partition] = insertColumns(t.Context(), conn, columns); errs[partition] != nil {
+			for _, columns := range prepared[share] {
+				if errs[share] = insertColumns(t.Context(), conn, columns); errs[share] != nil {
 					return
 				}
 			}
