@@ -134,7 +134,7 @@ func readAtOnce(value []byte) (message Message, parsed Event, ok bool) {
 		}
 		words = said{} // an event that stood before this one does not count
 		end := walk(value, at, 1, func(key []byte, at int) int {
-			end := -1
+			var end int
 			if string(key) == "properties" {
 				words.inside = inside{}
 				end = walk(value, at, 2, func(key []byte, at int) int {
