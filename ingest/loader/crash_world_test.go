@@ -170,6 +170,7 @@ func TestALoaderKilledAnywhereNeitherLosesNorDoubles(t *testing.T) {
 	last := start(t, w.config(t))
 	w.awaitRows(t, time.Minute)
 	w.awaitQuarantined(t)
+	w.awaitLoaded(t, last) // the one before may have been killed when all was in and nothing committed
 	last.stop()
 	w.checkEachOnce(t)
 	w.checkCommitted(t)
