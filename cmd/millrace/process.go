@@ -13,7 +13,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/millrace/millrace/activities"
-	"github.com/millrace/millrace/eventstore"
 	"github.com/millrace/millrace/export"
 	"github.com/millrace/millrace/ingest/broker"
 	"github.com/millrace/millrace/ingest/capture"
@@ -204,17 +203,12 @@ func loaderGroup(env config.Environment) string {
 	return env.KafkaTopic + ".loader"
 }
 
-// collectOften has the garbage collector run when the heap has grown by half instead of doubled, and a loader that runs
-// alone keep it within what its blocks need, unless GOGC or GOMEMLIMIT says otherwise. What ingest holds are a few large
-// buffers without pointers, which cost the collector next to nothing. The limit is a soft one: where events are so large
-// that more is needed, the collector runs more often and the heap grows beyond it. See docs/decisions/0010.
-func collectOften(loaderOnly bool) {
-	if os.Getenv("GOGC") != "" || os.Getenv("GOMEMLIMIT") != "" {
-		return
-	}
-	debug.SetGCPercent(50)
-	if loaderOnly {
-		debug.SetMemoryLimit(int64(34+24*eventstore.LargeBlocks()) << 20)
+// collectOften has the garbage collector run when the heap has grown by 30 % instead of doubled, unless GOGC or GOMEMLIMIT
+// says otherwise. What ingest holds are a few large buffers without pointers, which cost the collector next to nothing. See
+// docs/decisions/0010.
+func collectOften() {
+	if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetGCPercent(30)
 	}
 }
 

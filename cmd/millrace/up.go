@@ -58,7 +58,7 @@ signal stops at once, and loses nothing either: what was accepted is in Kafka an
 				return usagef("--capture-only and --loader-only leave nothing to run: give one of them, or neither for both")
 			}
 			flags.withoutFile = loaderOnly
-			collectOften(loaderOnly)
+			collectOften()
 			needed := []string{config.VarKafkaBrokers}
 			if !captureOnly || flags.setup {
 				needed = append(needed, config.VarClickHouseURL, config.VarClickHouseHTTPURL)

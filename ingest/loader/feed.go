@@ -2,12 +2,17 @@ package loader
 
 import (
 	"context"
+	"sync/atomic"
 
 	"github.com/IBM/sarama"
 )
 
-// feedBytes is how much of a partition is read ahead. What was asked of Kafka by then still comes.
-const feedBytes = 128 << 10
+// feedBytes is how much of a partition is read ahead. What was asked of Kafka by then still comes. The last partition that
+// is not paused may have more, lastFeedBytes: when all are paused, sarama sleeps for 100 ms before it looks again.
+const (
+	feedBytes     = 256 << 10
+	lastFeedBytes = 4 << 20
+)
 
 // feed takes a partition's messages as soon as they come, also while its block is inserted, and lets no more come when it
 // has enough. sarama fetches all partitions of a broker together, and hands nothing on while one of them does not take what
@@ -16,13 +21,15 @@ const feedBytes = 128 << 10
 type feed struct {
 	out           chan []*sarama.ConsumerMessage
 	pause, resume func()
+	running       *atomic.Int32 // how many partitions of this loader are not paused
 }
 
-func newFeed(group sarama.ConsumerGroup, topic string, partition int32) *feed {
+func newFeed(group sarama.ConsumerGroup, topic string, partition int32, running *atomic.Int32) *feed {
 	this := map[string][]int32{topic: {partition}}
 	return &feed{
 		out:   make(chan []*sarama.ConsumerMessage),
 		pause: func() { group.Pause(this) }, resume: func() { group.Resume(this) },
+		running: running,
 	}
 }
 
@@ -33,6 +40,12 @@ func (f *feed) run(ctx context.Context, in <-chan *sarama.ConsumerMessage) {
 	defer f.resume()
 	var waiting []*sarama.ConsumerMessage
 	bytes, isPaused := 0, false
+	f.running.Add(1)
+	defer func() {
+		if !isPaused {
+			f.running.Add(-1)
+		}
+	}()
 	for in != nil || len(waiting) > 0 {
 		out := f.out
 		if len(waiting) == 0 {
@@ -55,12 +68,17 @@ func (f *feed) run(ctx context.Context, in <-chan *sarama.ConsumerMessage) {
 				in = nil
 			}
 			if bytes >= feedBytes && !isPaused {
-				f.pause()
-				isPaused = true
+				if f.running.Add(-1) > 0 || bytes >= lastFeedBytes {
+					f.pause()
+					isPaused = true
+				} else {
+					f.running.Add(1)
+				}
 			}
 		case out <- waiting:
 			waiting, bytes = nil, 0
 			if isPaused {
+				f.running.Add(1)
 				f.resume()
 				isPaused = false
 			}

@@ -3,6 +3,7 @@ package loader
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/IBM/sarama"
@@ -19,7 +20,8 @@ func stub() (f *feed, isPaused func() bool) {
 			paused = value
 		}
 	}
-	f = &feed{out: make(chan []*sarama.ConsumerMessage), pause: set(true), resume: set(false)}
+	f = &feed{out: make(chan []*sarama.ConsumerMessage), pause: set(true), resume: set(false), running: new(atomic.Int32)}
+	f.running.Add(1) // there is another partition
 	return f, func() bool {
 		mu.Lock()
 		defer mu.Unlock()
@@ -73,5 +75,25 @@ func TestAFeedThatIsNotWantedAnyMoreLeavesNothingPaused(t *testing.T) {
 	}
 	if _, open := <-f.out; open {
 		t.Error("messages come after the end")
+	}
+}
+
+// With all of them paused sarama would sleep.
+func TestTheLastPartitionThatIsNotPausedMayHaveMore(t *testing.T) {
+	f, isPaused := stub()
+	f.running.Add(-1)
+	in := make(chan *sarama.ConsumerMessage)
+	go f.run(t.Context(), in)
+	for range 3 * feedBytes / 1024 {
+		in <- &sarama.ConsumerMessage{Value: make([]byte, 1024)}
+	}
+	if isPaused() {
+		t.Error("no partition is left that is not paused")
+	}
+	for range lastFeedBytes / 1024 {
+		in <- &sarama.ConsumerMessage{Value: make([]byte, 1024)}
+	}
+	if !isPaused() {
+		t.Error("the partition is not paused, however much of it waits")
 	}
 }

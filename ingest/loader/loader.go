@@ -25,6 +25,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/millrace/millrace/eventstore"
@@ -42,6 +43,7 @@ type Loader struct {
 	windows   map[string]*window // kept from one session to the next; of the goroutine that consumes
 	turns     chan struct{}      // taken by partitions that make large blocks, see claim.needsTurn
 	inserts   chan struct{}      // taken by large blocks while they are inserted
+	running   atomic.Int32       // partitions that are not paused, see feed
 
 	mu      sync.Mutex
 	claims  map[int32]*claim

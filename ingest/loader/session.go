@@ -94,7 +94,7 @@ func (s *session) ConsumeClaim(group sarama.ConsumerGroupSession, kafka sarama.C
 		work, stop := outlive(group.Context(), s.loader.config.Drain)
 		defer stop()
 		c.highWater = kafka.HighWaterMarkOffset
-		ahead := newFeed(s.group, s.topic.Name, c.partition)
+		ahead := newFeed(s.group, s.topic.Name, c.partition, &s.loader.running)
 		feeding, enough := context.WithCancel(group.Context())
 		var fed sync.WaitGroup
 		fed.Go(func() { ahead.run(feeding, kafka.Messages()) })
