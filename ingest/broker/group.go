@@ -59,7 +59,7 @@ func NewConsumerGroup(config Config, group string, timing GroupTiming) (sarama.C
 	consumer.Consumer.Group.Session.Timeout = timing.SessionTimeout
 	consumer.Consumer.Group.Heartbeat.Interval = timing.Heartbeat
 	// For each partition and request, compressed: JSON grows tenfold when it is unpacked. A larger batch comes whole.
-	consumer.Consumer.Fetch.Default = 256 << 10
+	consumer.Consumer.Fetch.Default = 128 << 10
 	consumer.Consumer.MaxWaitTime = 250 * time.Millisecond
 	consumer.Consumer.Retry.Backoff = 500 * time.Millisecond
 	// A join is answered when every member has let go.

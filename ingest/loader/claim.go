@@ -112,6 +112,9 @@ func (c *claim) load(session, work context.Context, messages <-chan []*sarama.Co
 		switch {
 		case len(c.ahead) == 0:
 			readable = messages
+			if c.hasTurn && c.highWater() <= c.next {
+				c.leaveTurn() // it has caught up, and its block may stand open until it is old
+			}
 		case c.needsTurn():
 			turn = c.loader.turns
 		default:

@@ -10,8 +10,8 @@ import (
 // feedBytes is how much of a partition is read ahead. What was asked of Kafka by then still comes. The last partition that
 // is not paused may have more, lastFeedBytes: when all are paused, sarama sleeps for 100 ms before it looks again.
 const (
-	feedBytes     = 256 << 10
-	lastFeedBytes = 4 << 20
+	feedBytes     = 128 << 10
+	lastFeedBytes = 1 << 20
 )
 
 // feed takes a partition's messages as soon as they come, also while its block is inserted, and lets no more come when it
