@@ -104,10 +104,12 @@ func (w *world) join(t *testing.T) broker.Owner {
 	}
 	owners := make(chan broker.Owner, 10)
 	ended := make(chan error, 1)
-	go func() { ended <- group.Consume(context.WithoutCancel(t.Context()), []string{w.kafka.Topic}, member(owners)) }()
+	go func() {
+		ended <- group.Consume(context.WithoutCancel(t.Context()), []string{w.kafka.Topic}, member(owners))
+	}()
 	t.Cleanup(func() {
 		_ = group.Close()
-		<-ended
+		_ = <-ended
 	})
 	select {
 	case owner := <-owners:
