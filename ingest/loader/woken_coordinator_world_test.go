@@ -109,7 +109,9 @@ func (w *world) join(t *testing.T) broker.Owner {
 	}()
 	t.Cleanup(func() {
 		_ = group.Close()
-		_ = <-ended
+		if err := <-ended; err != nil {
+			t.Logf("the member ended with %v", err)
+		}
 	})
 	select {
 	case owner := <-owners:
