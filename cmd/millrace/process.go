@@ -203,12 +203,12 @@ func loaderGroup(env config.Environment) string {
 	return env.KafkaTopic + ".loader"
 }
 
-// collectOften has the garbage collector run when the heap has grown by a quarter instead of doubled, unless GOGC or GOMEMLIMIT
+// collectOften has the garbage collector run when the heap has grown by 30 % instead of doubled, unless GOGC or GOMEMLIMIT
 // says otherwise. What ingest holds are a few large buffers without pointers, which cost the collector next to nothing. See
 // docs/decisions/0010.
 func collectOften() {
 	if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetGCPercent(25)
+		debug.SetGCPercent(30)
 	}
 }
 
