@@ -62,6 +62,23 @@ func (f *processFlags) addLoad(command *cobra.Command) {
 	flags.DurationVar(&f.load.Timing.SessionTimeout, "session-timeout", broker.DefaultSessionTimeout, "hand a loader's partitions to others after so much silence; brokers allow 6s or more by default")
 }
 
+// checkLoad refuses what the loader would refuse, by the names that people gave.
+func (f *processFlags) checkLoad() error {
+	switch load := f.load; {
+	case load.BlockRows < 1:
+		return usagef("--block-rows: %d must be at least 1", load.BlockRows)
+	case load.BlockBytes < 1:
+		return usagef("--block-bytes: %d must be at least 1", load.BlockBytes)
+	case load.BlockAge <= 0:
+		return usagef("--block-age: %s must be above zero", load.BlockAge)
+	case load.Duplicates == 0 || load.Duplicates > loader.DefaultDuplicates:
+		return usagef("--duplicates: %d must be from 1 to %d, or -1 for none beyond a block", load.Duplicates, loader.DefaultDuplicates)
+	case load.Timing.SessionTimeout < time.Second:
+		return usagef("--session-timeout: %s must be at least 1s, and what the brokers allow (group.min.session.timeout.ms)", load.Timing.SessionTimeout)
+	}
+	return nil
+}
+
 func (f *processFlags) addSlots(command *cobra.Command) {
 	command.Flags().IntVar(&f.slots.Live, "slots-live", 4, "how many chunks of runs that are due now are written at once")
 	command.Flags().IntVar(&f.slots.Bulk, "slots-bulk", 2, "how many chunks of backfills are written at once")

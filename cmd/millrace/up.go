@@ -25,6 +25,9 @@ finish or are handed back, within 90 s. A second signal stops at once, and loses
 		Example: `  bin/devstack -- bin/millrace up --config examples/millrace.yaml`,
 		Args:    exactly(0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := flags.checkLoad(); err != nil {
+				return err
+			}
 			flags.setup = !noSetup
 			return p.serve(cmd.Context(), flags, setupParts, func(proc *process) []part {
 				return []part{proc.capture(), proc.loader(), proc.worker()}
@@ -56,6 +59,9 @@ signal stops at once, and loses nothing either: what was accepted is in Kafka an
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if captureOnly && loaderOnly {
 				return usagef("--capture-only and --loader-only leave nothing to run: give one of them, or neither for both")
+			}
+			if err := flags.checkLoad(); err != nil {
+				return err
 			}
 			flags.withoutFile = loaderOnly
 			collectOften()
