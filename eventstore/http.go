@@ -26,13 +26,18 @@ func newHTTPClient(config *tls.Config) *http.Client {
 
 // request makes the request that runs a query. Settings travel in the address, credentials in headers only.
 func (e endpoint) request(ctx context.Context, query string, settings map[string]string) (*http.Request, error) {
+	return e.send(ctx, settings, strings.NewReader(query))
+}
+
+// send makes the request that sends a body along with settings, of which "query" is the query.
+func (e endpoint) send(ctx context.Context, settings map[string]string, body io.Reader) (*http.Request, error) {
 	parameters := url.Values{}
 	for name, value := range settings {
 		parameters.Set(name, value)
 	}
 	address := e.url
 	address.RawQuery = parameters.Encode()
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, address.String(), strings.NewReader(query))
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, address.String(), body)
 	if err != nil {
 		return nil, fmt.Errorf("form a request to ClickHouse: %w", err)
 	}

@@ -86,6 +86,8 @@ type Definition struct {
 	ChunkRows uint64 `json:"chunk_rows,omitempty"`
 	// GiveUpAfter bounds the retries of a run; 72h when left out.
 	GiveUpAfter Duration `json:"give_up_after,omitempty"`
+	// Proof is the level of proof before a run is published: ProofReadback, also when left out, or ProofStream.
+	Proof string `json:"proof,omitempty"`
 
 	// Destination is the kind of the destination, the name of its block ("s3").
 	Destination string `json:"-"`
@@ -174,7 +176,7 @@ func marshalDefinition(d Definition, times inputTimes) ([]byte, error) {
 }
 
 var definitionFields = []string{
-	"name", "title", "team", "model", "connection", "every", "offset", "time_zone", "chunk_rows", "give_up_after",
+	"name", "title", "team", "model", "connection", "every", "offset", "time_zone", "chunk_rows", "give_up_after", "proof",
 }
 
 func unmarshalDefinition(data []byte, d *Definition, times *inputTimes) error {
@@ -240,6 +242,9 @@ func (d Definition) WithDefaults() Definition {
 	if d.ChunkRows == 0 {
 		d.ChunkRows = DefaultChunkRows
 	}
+	if d.Proof == "" {
+		d.Proof = ProofReadback
+	}
 	return d
 }
 
@@ -262,6 +267,8 @@ func (d Definition) Validate() error {
 		return Errorf(KindConfig, "%sgive_up_after: %q must be at least \"1m\"", prefix, d.GiveUpAfter)
 	case d.ChunkRows < minChunkRows:
 		return Errorf(KindConfig, "%schunk_rows: %d must be at least %d", prefix, d.ChunkRows, minChunkRows)
+	case d.Proof != ProofReadback && d.Proof != ProofStream:
+		return Errorf(KindConfig, "%sproof: %q is unknown: use %q, or %q to leave out reading back", prefix, d.Proof, ProofReadback, ProofStream)
 	case d.Destination == "":
 		return Errorf(KindConfig, "%sthe destination's block is missing: add one, for example \"s3\": {\"prefix\": \"events\"}", prefix)
 	}

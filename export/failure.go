@@ -16,7 +16,7 @@ const (
 	KindPermission             Kind = "permission"              // it knows them, and refuses this act
 	KindNotFound               Kind = "not_found"               // a bucket, table or connection is not there
 	KindSchema                 Kind = "schema"                  // columns or types do not fit the destination
-	KindData                   Kind = "data"                    // a row cannot be written as it is
+	KindData                   Kind = "data"                    // a row cannot be written as it is, or what is stored is not what was read
 	KindQuota                  Kind = "quota"                   // the destination throttles, or is full
 	KindDestinationUnavailable Kind = "destination_unavailable" // it does not answer, or answers with its own trouble
 	KindSourceUnavailable      Kind = "source_unavailable"      // ClickHouse does not answer, or broke off
@@ -66,4 +66,26 @@ func KindOf(err error) Kind {
 		return classified.Kind
 	}
 	return KindInternal
+}
+
+// unworkable marks an error that ends the work on a revision.
+type unworkable struct{ error }
+
+// Unwrap gives what Unworkable was given.
+func (u unworkable) Unwrap() error { return u.error }
+
+// Unworkable marks err as one after which the plan of a run can never be worked, however often it is tried: its rows
+// are no longer those of the source, or what is stored under its keys is not what was written there. The revision has
+// to be closed, and the run done again as the next one. The kind and the words of err stay.
+func Unworkable(err error) error {
+	if err == nil {
+		return nil
+	}
+	return unworkable{err}
+}
+
+// IsUnworkable tells whether Unworkable marked an error in err's chain.
+func IsUnworkable(err error) bool {
+	var marked unworkable
+	return errors.As(err, &marked)
 }

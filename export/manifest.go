@@ -15,12 +15,20 @@ type Receipt struct {
 	Checksum string `json:"checksum,omitempty"`
 	// Attempt is which attempt at the chunk wrote it, from 1.
 	Attempt int32 `json:"attempt,omitempty"`
+	// Hash is the hash of the chunk's rows in the source, computed by ClickHouse; see Content. Empty in receipts of
+	// programs before there were hashes.
+	Hash string `json:"hash,omitempty"`
+	// ReadBack tells that what is stored under this entity tag was read back, and gave the same rows and the same hash.
+	ReadBack bool `json:"read_back,omitempty"`
 }
+
+// Content is the chunk's content in the source, and of what is stored too when it was read back. Its error is of a
+// receipt without a hash.
+func (r Receipt) Content() (Content, error) { return NewContent(r.Rows, r.Hash) }
 
 // Proof is what was compared before the run was published.
 type Proof struct {
-	// Level is "stream": rows counted by ClickHouse, rows counted in the bytes that passed, and the store's size,
-	// entity tag and checksum of every object agree.
+	// Level is ProofStream or ProofReadback.
 	Level string `json:"level"`
 	// PlannedRows is ClickHouse's count at the time of the plan.
 	PlannedRows uint64 `json:"planned_rows"`
@@ -28,10 +36,44 @@ type Proof struct {
 	WrittenRows uint64 `json:"written_rows"`
 	// StoredBytes is the sum of the sizes that the store reports.
 	StoredBytes uint64 `json:"stored_bytes"`
+	// Source is the content of the run's rows in the source, the sum over its chunks. Nil in proofs of programs before
+	// there were hashes.
+	Source *Content `json:"source,omitempty"`
+	// Stored is the content that was read back from the destination, chunk by chunk; nil with ProofStream.
+	Stored *Content `json:"stored,omitempty"`
 }
 
-// ProofStream is the level of proof that every run has.
-const ProofStream = "stream"
+// The levels of proof.
+const (
+	// ProofStream is what every run has: ClickHouse's count and hash of the source, rows counted in the bytes that
+	// passed, and the store's size, entity tag and checksum of every object.
+	ProofStream = "stream"
+	// ProofReadback is ProofStream, and every row read back from the destination: its count and hash, computed again
+	// from the values, are those of the source, in each chunk and so in the whole.
+	ProofReadback = "readback"
+)
+
+// WithContents completes a destination's proof by what the receipts say of the content of the chunks. The level is
+// ProofReadback when it was asked for and every chunk was read back.
+func (p Proof) WithContents(asked string, receipts []Receipt) (Proof, error) {
+	var source, stored Content
+	all := true
+	for _, receipt := range receipts {
+		content, err := receipt.Content()
+		if err != nil {
+			return p, Errorf(KindInternal, "receipt of chunk %d: %w", receipt.Chunk, err)
+		}
+		source = source.Plus(content)
+		if all = all && receipt.ReadBack; all {
+			stored = stored.Plus(content)
+		}
+	}
+	p.Source = &source
+	if asked == ProofReadback && all {
+		p.Level, p.Stored = ProofReadback, &stored
+	}
+	return p, nil
+}
 
 // Manifest is a published run: its receipts and their proof. Written last and conditionally, it is the commit mark:
 // readers who go by manifests see a run wholly or not at all.
