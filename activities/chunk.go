@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync/atomic"
 	"time"
 
 	"go.temporal.io/sdk/activity"
@@ -30,9 +31,13 @@ const finishOnStop = 60 * time.Second
 
 var errWorkerStopping = errors.New("the worker is stopping: the chunk was handed back")
 
-// WriteChunk writes one chunk and returns its receipt. Its heartbeat is the progress of its bytes, so one that hangs
-// times out. Cancelled, it ends its query and its upload with the next heartbeat; one that hangs hears of nothing, and
-// ends them by itself after a heartbeat timeout, when the server has given its attempt up.
+// WriteChunk writes one chunk, has ClickHouse hash its rows in the source, has the chunk read back unless the definition
+// leaves that out, and returns its receipt. A chunk that is not what the source has fails here, so that a crash repeats
+// the proof of one chunk and not of all.
+//
+// Its heartbeat is the progress of its bytes, so one that hangs times out. Cancelled, it ends its queries and its upload
+// with the next heartbeat; one that hangs hears of nothing, and ends them by itself after a heartbeat timeout, when the
+// server has given its attempt up.
 func (s *Steps) WriteChunk(ctx context.Context, task ChunkTask) (export.Receipt, error) {
 	destination, definition, err := s.open(ctx, task.Definition)
 	if err != nil {
@@ -44,15 +49,28 @@ func (s *Steps) WriteChunk(ctx context.Context, task ChunkTask) (export.Receipt,
 	hangs := endWhenItHangs(activity.GetInfo(ctx).HeartbeatTimeout, stop)
 	defer hangs.Stop()
 
+	var passed atomic.Uint64
+	progress := func() {
+		hangs.progressed()
+		activity.RecordHeartbeat(ctx, ChunkProgress{Bytes: passed.Load()})
+	}
+	proved := provedChunk{run: task.Run, definition: definition, chunk: task.Chunk, destination: destination, progress: progress}
+	// The source is hashed beside the chunk, so that it takes what cores the encoding leaves, and no time of its own.
+	source := s.beginHashing(working, proved, stop)
 	receipt, err := destination.WriteChunk(working, destinations.ChunkTask{
 		Run: task.Run, Chunk: task.Chunk, PlanHash: task.PlanHash,
 		Execution: activity.GetInfo(ctx).WorkflowExecution.RunID,
 		Source:    chunkSource{events: s.Events, team: definition.Team, task: task},
 		Progress: func(bytes uint64) {
-			hangs.progressed()
-			activity.RecordHeartbeat(ctx, ChunkProgress{Bytes: bytes})
+			passed.Store(bytes)
+			progress()
 		},
 	})
+	if err == nil {
+		err = s.prove(working, proved, source, &receipt)
+	} else if source.endWith(err, stop); source.err != nil && errors.Is(context.Cause(working), source.err) {
+		err = source.err // it ended the chunk
+	}
 	if err != nil && errors.Is(context.Cause(working), errHangs) {
 		return receipt, failure(ctx, export.Errorf(export.KindDestinationUnavailable, "write chunk %d: no byte has moved for %s: %w", task.Chunk.Index, hangs.after, err))
 	}

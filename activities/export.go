@@ -106,17 +106,6 @@ type FinishTask struct {
 	Proof export.Proof `json:"proof"`
 }
 
-// ProveRun holds what is stored against the receipts and the plan. It changes nothing.
-func (s *Steps) ProveRun(ctx context.Context, task FinishTask) (export.Proof, error) {
-	defer alive(ctx)()
-	destination, _, err := s.open(ctx, task.Plan.Definition)
-	if err != nil {
-		return export.Proof{}, failure(ctx, err)
-	}
-	proof, err := destination.Prove(ctx, task.Plan, task.Receipts)
-	return proof, failure(ctx, err)
-}
-
 // PublishRun commits the run. The answer names who published: another workflow, when it came first.
 func (s *Steps) PublishRun(ctx context.Context, task FinishTask) (export.Publication, error) {
 	destination, _, err := s.open(ctx, task.Plan.Definition)

@@ -28,10 +28,18 @@ func failure(ctx context.Context, err error) error {
 	if ctx.Err() != nil && errors.Is(ctx.Err(), context.Canceled) {
 		return ctx.Err()
 	}
-	kind := export.KindOf(err)
-	return temporal.NewApplicationErrorWithOptions(err.Error(), string(kind), temporal.ApplicationErrorOptions{
-		NonRetryable: kind.UserMustAct(),
-	})
+	kind, unworkable := export.KindOf(err), export.IsUnworkable(err)
+	options := temporal.ApplicationErrorOptions{NonRetryable: kind.UserMustAct() || unworkable}
+	if unworkable {
+		options.Details = []any{FailureDetails{Unworkable: true}}
+	}
+	return temporal.NewApplicationErrorWithOptions(err.Error(), string(kind), options)
+}
+
+// FailureDetails is what an activity's failure says beside kind and sentence.
+type FailureDetails struct {
+	// Unworkable says that the plan can never be worked: the revision has to be closed; see export.Unworkable.
+	Unworkable bool `json:"unworkable"`
 }
 
 // notYet is the benign error of a step that waits for something outside: no failure, just not now.

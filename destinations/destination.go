@@ -28,11 +28,12 @@ type Destination interface {
 	Prepare(ctx context.Context, plan export.Plan) (Prepared, error)
 
 	// WriteChunk writes one chunk of the plan. Called twice, or beside its zombie, it leaves one copy: what is there
-	// already under this plan is adopted, and its receipt is made by reading it. A source that breaks off leaves
+	// already under this plan is adopted, and its receipt is made by reading it, and says so (Adopted). A source that breaks off leaves
 	// nothing that a reader could take for a chunk.
 	WriteChunk(ctx context.Context, task ChunkTask) (export.Receipt, error)
 
-	// Prove holds what is stored against the receipts, and these against the plan. It changes nothing.
+	// Prove holds what is stored against the receipts, and these against the plan. It changes nothing. The Source of the
+	// proof is filled in by who asks; Stored and the level, where a destination ReadsBack, too.
 	Prove(ctx context.Context, plan export.Plan, receipts []export.Receipt) (export.Proof, error)
 
 	// Publish commits the run: one conditional, atomic step. The answer is the manifest that holds, which is another's
@@ -41,6 +42,23 @@ type Destination interface {
 
 	// Abort takes back what one execution of a run left unfinished, and touches nothing that another could have adopted.
 	Abort(ctx context.Context, run export.Run, execution string) error
+}
+
+// ReadsBack is what a destination can do whose chunks are files of exported rows. One that proves what it stored in
+// another way, such as a database inside its publishing transaction, does not have it, and says so in what Prove returns.
+type ReadsBack interface {
+	// ReadBack has reader read the stored chunk that a receipt names, whole, and hold it against the content that the
+	// receipt tells. What is stored must be what was written, under the receipt's entity tag, from the first byte to the
+	// last; what is not ends in an export.Unworkable error of kind `data`. It changes nothing.
+	ReadBack(ctx context.Context, run export.Run, receipt export.Receipt, reader Reader) error
+}
+
+// Reader reads files of exported rows, and computes what they hold from their values: ClickHouse does.
+type Reader interface {
+	// Holds reads one file to its end, unless its content is settled before. It answers false, and in which way, when
+	// the file is not one in this encoding, or has not the content that is wanted; an error says nothing about the file.
+	// It lets go of the file before it returns.
+	Holds(ctx context.Context, encoding export.Encoding, file io.Reader, want export.Content) (holds bool, why string, err error)
 }
 
 // Prepared is the answer of Prepare.

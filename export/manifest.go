@@ -20,6 +20,9 @@ type Receipt struct {
 	Hash string `json:"hash,omitempty"`
 	// ReadBack tells that what is stored under this entity tag was read back, and gave the same rows and the same hash.
 	ReadBack bool `json:"read_back,omitempty"`
+	// Adopted tells that what is stored was there already, and that this attempt has not seen its bytes pass: whoever wrote
+	// it, it is read back whatever the level of proof. It is not part of the stored receipt, for the next attempt adopts.
+	Adopted bool `json:"-"`
 }
 
 // Content is the chunk's content in the source, and of what is stored too when it was read back. Its error is of a

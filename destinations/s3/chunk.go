@@ -129,7 +129,7 @@ func (w chunkWork) whole(rows *passage) (content, error) {
 		return read, export.Errorf(export.KindSourceUnavailable, "read the source of %s: the stream ended early: %w", w.key, err)
 	}
 	if read.rows != w.Chunk.Rows {
-		return read, export.Errorf(export.KindInternal, "read the source of %s: %d rows came, and the plan says %d: the source has changed since the run was planned, which must not happen; nothing was written", w.key, read.rows, w.Chunk.Rows)
+		return read, export.Unworkable(export.Errorf(export.KindInternal, "read the source of %s: %d rows came, and the plan says %d: the source has changed since the run was planned, which must not happen; nothing was written", w.key, read.rows, w.Chunk.Rows))
 	}
 	return read, nil
 }
@@ -179,10 +179,12 @@ func (w chunkWork) adopt(ctx context.Context, found *object, sent content) (expo
 		return export.Receipt{}, err
 	}
 	if read.rows != w.Chunk.Rows || read.checksum != found.checksum || read.bytes != found.size {
-		return export.Receipt{}, w.notOurs(w.key, "has %d rows, %d bytes and checksum %s; the plan says %d rows, the store %d bytes and checksum %s",
-			read.rows, read.bytes, read.checksum, w.Chunk.Rows, found.size, found.checksum)
+		return export.Receipt{}, export.Unworkable(w.notOurs(w.key, "has %d rows, %d bytes and checksum %s; the plan says %d rows, the store %d bytes and checksum %s",
+			read.rows, read.bytes, read.checksum, w.Chunk.Rows, found.size, found.checksum))
 	}
-	return w.receipt(read, found.etag), nil
+	receipt := w.receipt(read, found.etag)
+	receipt.Adopted = true
+	return receipt, nil
 }
 
 func (w chunkWork) contentType() string {

@@ -134,7 +134,7 @@ func (w chunkWork) readBack(ctx context.Context, found *object) (content, error)
 	}
 	read, err := rows.content()
 	if err != nil {
-		return content{}, w.notOurs(w.key, "is under our plan, and %v", err)
+		return content{}, export.Unworkable(w.notOurs(w.key, "is under our plan, and %v", err))
 	}
 	return read, nil
 }
@@ -142,7 +142,7 @@ func (w chunkWork) readBack(ctx context.Context, found *object) (content, error)
 // readBackError words what fill takes for an error of the source.
 func (w chunkWork) readBackError(ctx context.Context, err error) error {
 	if errors.Is(err, encoding.ErrNotWhole) {
-		return w.notOurs(w.key, "is under our plan, and is not a file of this export")
+		return export.Unworkable(w.notOurs(w.key, "is under our plan, and is not a file of this export"))
 	}
 	var classified *export.Error
 	if errors.As(err, &classified) {

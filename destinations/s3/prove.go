@@ -48,16 +48,15 @@ func (d *Destination) Prove(ctx context.Context, plan export.Plan, receipts []ex
 
 // compare holds what the store says against a receipt.
 func (d *Destination) compare(run export.Run, planHash string, receipt export.Receipt, found *object) error {
-	key := d.below(receipt.Location)
 	if want := d.location(run, receipt.Chunk); receipt.Location != want {
 		return export.Errorf(export.KindInternal, "%s: the receipt of chunk %d names %s, its place is %s", run, receipt.Chunk, receipt.Location, want)
 	}
 	if found == nil {
-		return export.Errorf(export.KindNotFound, "%s: %s was written, and is gone: find out who removes files there, then run the interval again", d.place, key)
+		return d.otherwise(run, receipt, "it is gone")
 	}
 	identity := identity{plan: planHash, run: run, chunk: receipt.Chunk}
 	if !identity.owns(found) {
-		return d.notOurs(key, "belongs to another plan")
+		return d.otherwise(run, receipt, "it belongs to another plan")
 	}
 	for _, pair := range []struct {
 		what          string
@@ -68,7 +67,7 @@ func (d *Destination) compare(run export.Run, planHash string, receipt export.Re
 		{"checksum", receipt.Checksum, checksumPrefix + found.checksum},
 	} {
 		if pair.written != pair.read {
-			return d.notOurs(key, "has %s %v, and was written with %v", pair.what, pair.read, pair.written)
+			return d.otherwise(run, receipt, "it has %s %v, and was written with %v", pair.what, pair.read, pair.written)
 		}
 	}
 	return nil

@@ -1,0 +1,106 @@
+//go:build world
+
+package promises
+
+import (
+	"encoding/json"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/millrace/millrace/eventstore"
+	"github.com/millrace/millrace/eventstore/eventstoretest"
+	"github.com/millrace/millrace/export"
+)
+
+// inEncoding is an export of all teams in one of the encodings.
+func inEncoding(name string, encoding export.Encoding, level string) export.Definition {
+	definition := hourly(name, 0)
+	definition.Team, definition.Proof, definition.ChunkRows = export.Team{All: true}, level, 1000
+	definition.Settings = json.RawMessage(fmt.Sprintf(`{"prefix": "events", "format": %q, "compression": %q}`, encoding.Format, encoding.Compression))
+	return definition
+}
+
+var encodings = []export.Encoding{
+	{Format: export.FormatParquet, Compression: export.CompressionZstd},
+	{Format: export.FormatParquet, Compression: export.CompressionSnappy},
+	{Format: export.FormatParquet, Compression: export.CompressionLZ4},
+	{Format: export.FormatParquet, Compression: export.CompressionGzip},
+	{Format: export.FormatParquet, Compression: export.CompressionNone},
+	{Format: export.FormatJSONEachRow, Compression: export.CompressionZstd},
+	{Format: export.FormatJSONEachRow, Compression: export.CompressionGzip},
+	{Format: export.FormatJSONEachRow, Compression: export.CompressionNone},
+}
+
+// published runs an export of the first hour, which must be published, and gives its manifest.
+func (t *thread) published(definition export.Definition) export.Manifest {
+	t.Helper()
+	started, err := t.starter.Start(t.Context(), definition, hour(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if outcome := t.outcome(started.WorkflowID, started.RunID); outcome.Status != export.StatusPublished {
+		t.Fatalf("it ended with %+v", outcome)
+	}
+	manifests := ending(t.objects(), "/manifest.json")
+	for _, key := range manifests {
+		if manifest := t.manifest(key); manifest.Run.Export == definition.Name {
+			return manifest
+		}
+	}
+	t.Fatalf("it has no manifest among %v", manifests)
+	return export.Manifest{}
+}
+
+// sourceContent is what the first hour of all teams amounts to.
+func (t *thread) sourceContent() export.Content {
+	t.Helper()
+	content, err := t.events.ChunkContent(t.Context(), eventstore.ChunkQuery{Interval: hour(0), Team: export.Team{All: true}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return content
+}
+
+// Every run carries rows and hash of the source, and unless it is told not to, those of what was read back.
+func TestARunIsPublishedWithTheProofThatItHasTheRowsOfItsSource(tt *testing.T) {
+	tt.Parallel()
+	t := newThread(tt)
+	t.loadThreeTeams()
+	t.work()
+	want := t.sourceContent()
+	for i, encoding := range encodings {
+		manifest := t.published(inEncoding(fmt.Sprintf("read-%d", i), encoding, export.ProofReadback))
+		proof := manifest.Proof
+		if proof.Level != export.ProofReadback || proof.Source == nil || *proof.Source != want || proof.Stored == nil || *proof.Stored != want {
+			t.Errorf("%v: its proof is %+v, the source has %s", encoding, proof, want)
+		}
+		var sum export.Content
+		for _, receipt := range manifest.Receipts {
+			content, err := receipt.Content()
+			if err != nil || !receipt.ReadBack {
+				t.Errorf("%v: %+v, %v", encoding, receipt, err)
+			}
+			sum = sum.Plus(content)
+		}
+		if sum != want || len(manifest.Receipts) != 3 {
+			t.Errorf("%v: %d receipts have %s together, the source has %s", encoding, len(manifest.Receipts), sum, want)
+		}
+	}
+	manifest := t.published(inEncoding("stream", encodings[0], export.ProofStream))
+	if proof := manifest.Proof; proof.Level != export.ProofStream || proof.Source == nil || *proof.Source != want || proof.Stored != nil {
+		t.Errorf("with stream its proof is %+v, the source has %s", proof, want)
+	}
+}
+
+// loadThreeTeams loads rows of three teams into the first hour, which make three chunks of exports whose chunk_rows is the
+// least there is.
+func (t *thread) loadThreeTeams() {
+	t.Helper()
+	var blocks []eventstore.Block
+	for i := range 3 {
+		made, _ := block(hour(0).Start.Add(time.Duration(i)*time.Minute), int64(i+1), 900, fmt.Sprintf(`{"team": %d, "text": "Grüße \"\\ \u0000 🌊"}`, i+1))
+		blocks = append(blocks, made)
+	}
+	eventstoretest.LoadPast(t.T, t.events, blocks...)
+}
