@@ -19,11 +19,12 @@ type Destination interface {
 	Check(ctx context.Context, report func(Step)) error
 
 	// Published looks for the published run of this export and interval. The revision of run is not looked at; the
-	// highest published one is returned, or nil when there is none.
+	// highest published one is returned, or nil when there is none. A closed revision is none.
 	Published(ctx context.Context, run export.Run) (*export.Manifest, error)
 
 	// Prepare writes the plan, conditionally, as the first thing at the destination. The answer is the plan that holds,
-	// which is another's when he came first, or the manifest when the run is published already.
+	// which is another's when he came first, or the manifest when the run is published already, or the mark of the highest
+	// closed revision when the plan's own is closed, or one after it.
 	// Called twice it writes nothing the second time.
 	Prepare(ctx context.Context, plan export.Plan) (Prepared, error)
 
@@ -37,8 +38,14 @@ type Destination interface {
 	Prove(ctx context.Context, plan export.Plan, receipts []export.Receipt) (export.Proof, error)
 
 	// Publish commits the run: one conditional, atomic step. The answer is the manifest that holds, which is another's
-	// when he came first. An unknown outcome is read back before it is tried again.
+	// when he came first. An unknown outcome is read back before it is tried again. A revision that was closed before ends
+	// in an export.ClosedError.
 	Publish(ctx context.Context, manifest export.Manifest) (export.Manifest, error)
+
+	// Close says of a revision that it will never be published, in the same conditional, atomic step that publishes, so
+	// that a zombie which publishes later is refused. The answer is what holds: the mark, which is another's when he came
+	// first, or the manifest when the revision was published before. Closing twice is closing once.
+	Close(ctx context.Context, mark export.Closed) (Ending, error)
 
 	// Abort takes back what one execution of a run left unfinished, and touches nothing that another could have adopted.
 	Abort(ctx context.Context, run export.Run, execution string) error
@@ -67,6 +74,16 @@ type Prepared struct {
 	Plan export.Plan `json:"plan"`
 	// Published is the manifest when the run was published before, and nil otherwise.
 	Published *export.Manifest `json:"published,omitempty"`
+	// Closed is the mark of the highest closed revision when the plan's revision is not open any more, and nil otherwise.
+	Closed *export.Closed `json:"closed,omitempty"`
+}
+
+// Ending is the answer of Close: just one of the two is set.
+type Ending struct {
+	// Closed is the mark that holds.
+	Closed *export.Closed
+	// Published is the manifest when the revision was published before it could be closed.
+	Published *export.Manifest
 }
 
 // ChunkTask is one chunk to be written.

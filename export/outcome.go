@@ -9,6 +9,9 @@ const (
 	StatusPublished Status = "published"
 	// StatusAlreadyDone: the run was published before, by another workflow; nothing was written.
 	StatusAlreadyDone Status = "already_done"
+	// StatusSuperseded: another workflow closed the revision that this one worked, and works the next by another
+	// definition; nothing of this one's was published.
+	StatusSuperseded Status = "superseded"
 )
 
 // Outcome is the result of the Export workflow.
@@ -22,7 +25,7 @@ type Outcome struct {
 // Progress is the answer of the query "progress".
 type Progress struct {
 	// Step is what the run is at: "finding", "waiting", "planning", "preparing", "writing", "proving", "publishing",
-	// "recording", "done".
+	// "closing", "recording", "done".
 	Step string `json:"step"`
 	Run  Run    `json:"run"`
 	// ChunksDone of Chunks are written, and so are RowsDone of Rows; all 0 before there is a plan.

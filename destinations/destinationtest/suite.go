@@ -1,7 +1,8 @@
 // Package destinationtest holds every destination to the promises of destinations.Destination. A destination's own
 // tests call Run; who adds a destination begins by making it pass.
 //
-// Each group of promises has a file of its own: plans.go, chunks.go, broken.go, proofs.go, publishing.go, leftovers.go.
+// Each group of promises has a file of its own: plans.go, chunks.go, broken.go, proofs.go, publishing.go,
+// closing.go, leftovers.go, readback.go.
 package destinationtest
 
 import (
@@ -47,8 +48,15 @@ func Run(t *testing.T, newSubject func(t *testing.T) Subject) {
 		{"broken sources", broken},
 		{"proofs", proofs},
 		{"publishing", publishing},
+		{"closing", closing},
 		{"leftovers", leftovers},
+		{"reading back", readback},
 	} {
+		if group.name == "reading back" {
+			if _, can := newSubject(t).Open(t).(destinations.ReadsBack); !can {
+				continue // it proves what it stored in its own way
+			}
+		}
 		t.Run(group.name, func(t *testing.T) {
 			for _, promise := range group.promises {
 				t.Run(promise.name, func(t *testing.T) {

@@ -3,38 +3,59 @@ package s3
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"slices"
 
 	"github.com/millrace/millrace/destinations"
 	"github.com/millrace/millrace/export"
 	"github.com/millrace/millrace/internal/failpoint"
 )
 
-// Published looks for the manifest of the highest revision; see destinations.Destination.
+// Published looks for the manifest of the highest published revision; see destinations.Destination.
 func (d *Destination) Published(ctx context.Context, run export.Run) (*export.Manifest, error) {
+	published, _, err := d.committed(ctx, run)
+	return published, err
+}
+
+// committed reads the commit marks of a run from the highest revision down: the first manifest, and the first mark of a
+// closed revision above it.
+func (d *Destination) committed(ctx context.Context, run export.Run) (*export.Manifest, *export.Closed, error) {
 	folder := d.marksFolder(run)
-	highest := 0
+	var revisions []int
 	err := d.list(ctx, folder, func(key string) error {
-		highest = max(highest, manifestRevision(folder, key))
+		if revision := manifestRevision(folder, key); revision > 0 {
+			revisions = append(revisions, revision)
+		}
 		return nil
 	})
-	if err != nil || highest == 0 {
-		return nil, err
-	}
-	run.Revision = highest
-	content, err := d.read(ctx, d.manifestKey(run))
-	if err != nil || content == nil {
-		return nil, err
-	}
-	manifest, err := d.readManifest(run, content)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return &manifest, nil
+	slices.Sort(revisions)
+	var highest *export.Closed
+	for _, revision := range slices.Backward(revisions) {
+		run.Revision = revision
+		content, err := d.read(ctx, d.manifestKey(run))
+		if err != nil {
+			return nil, nil, err
+		}
+		if content == nil {
+			continue
+		}
+		published, closed, err := d.readCommitMark(run, content)
+		if err != nil || published != nil {
+			return published, highest, err
+		}
+		if highest == nil {
+			highest = closed
+		}
+	}
+	return nil, highest, nil
 }
 
 // Prepare writes plan.json unless it is there; see destinations.Destination.
 func (d *Destination) Prepare(ctx context.Context, plan export.Plan) (destinations.Prepared, error) {
-	published, err := d.Published(ctx, plan.Run)
+	published, closed, err := d.committed(ctx, plan.Run)
 	if err != nil {
 		return destinations.Prepared{}, err
 	}
@@ -43,6 +64,9 @@ func (d *Destination) Prepare(ctx context.Context, plan export.Plan) (destinatio
 	}
 	if published != nil {
 		return d.preparedAs(ctx, plan, published)
+	}
+	if closed != nil && closed.Run.Revision >= plan.Run.Revision {
+		return destinations.Prepared{Plan: plan, Closed: closed}, nil
 	}
 	content, err := mark(plan)
 	if err != nil {
@@ -73,22 +97,40 @@ func (d *Destination) preparedAs(ctx context.Context, plan export.Plan, publishe
 
 // Publish writes manifest.json unless it is there; see destinations.Destination.
 func (d *Destination) Publish(ctx context.Context, manifest export.Manifest) (export.Manifest, error) {
-	content, err := mark(manifest)
-	if err != nil {
+	published, closed, err := d.commit(ctx, manifest.Run, manifest, "s3.manifest")
+	switch {
+	case err != nil:
 		return export.Manifest{}, err
+	case closed != nil:
+		return export.Manifest{}, export.Errorf(export.KindInternal, "publish %s: %w", manifest.Run, &export.ClosedError{Closed: *closed})
 	}
-	found, err := d.settle(ctx, d.manifestKey(manifest.Run), content, "s3.manifest")
-	if err != nil {
-		return export.Manifest{}, err
-	}
-	return d.readManifest(manifest.Run, found)
+	return *published, nil
 }
 
-// mark is a plan or manifest as it lies in the bucket, where people read it too.
+// Close writes the mark of a closed revision where its manifest would be; see destinations.Destination.
+func (d *Destination) Close(ctx context.Context, mark export.Closed) (destinations.Ending, error) {
+	published, closed, err := d.commit(ctx, mark.Run, mark, "s3.closed")
+	return destinations.Ending{Published: published, Closed: closed}, err
+}
+
+// commit writes a revision's commit mark unless it has one, and gives the one that holds.
+func (d *Destination) commit(ctx context.Context, run export.Run, wanted any, point string) (*export.Manifest, *export.Closed, error) {
+	content, err := mark(wanted)
+	if err != nil {
+		return nil, nil, err
+	}
+	found, err := d.settle(ctx, d.manifestKey(run), content, point)
+	if err != nil {
+		return nil, nil, err
+	}
+	return d.readCommitMark(run, found)
+}
+
+// mark is a plan or commit mark as it lies in the bucket, where people read it too.
 func mark(content any) ([]byte, error) {
 	encoded, err := json.MarshalIndent(content, "", "  ")
 	if err != nil {
-		return nil, export.Errorf(export.KindInternal, "encode plan or manifest: %w", err)
+		return nil, export.Errorf(export.KindInternal, "encode a plan or commit mark: %w", err)
 	}
 	return append(encoded, '\n'), nil
 }
@@ -107,20 +149,23 @@ func (d *Destination) readPlan(run export.Run, content []byte) (export.Plan, err
 	return plan, nil
 }
 
-func (d *Destination) readManifest(run export.Run, content []byte) (export.Manifest, error) {
-	var manifest export.Manifest
+func (d *Destination) readCommitMark(run export.Run, content []byte) (*export.Manifest, *export.Closed, error) {
 	key := d.manifestKey(run)
-	if err := json.Unmarshal(content, &manifest); err != nil {
-		return export.Manifest{}, d.notOurs(key, "is not a manifest that this program can read: %v", err)
+	published, closed, err := export.ReadCommitMark(content)
+	var classified *export.Error
+	switch {
+	case errors.As(err, &classified):
+		return nil, nil, export.Errorf(export.KindOf(err), "%s: %w", key, err)
+	case err != nil:
+		return nil, nil, d.notOurs(key, "is not a manifest that this program can read: %v", err)
+	case closed != nil && runName(closed.Run) != runName(run):
+		return nil, nil, d.notOurs(key, "closes another run (%s)", closed.Run)
+	case published != nil && runName(published.Run) != runName(run):
+		return nil, nil, d.notOurs(key, "is the manifest of another run (%s)", published.Run)
+	case published != nil:
+		published.Location = "s3://" + d.place.bucket + "/" + key
 	}
-	if manifest.Version != export.ManifestVersion {
-		return export.Manifest{}, export.Errorf(export.KindInternal, "%s has version %d, this program knows %d: run the version that wrote it", key, manifest.Version, export.ManifestVersion)
-	}
-	if runName(manifest.Run) != runName(run) {
-		return export.Manifest{}, d.notOurs(key, "is the manifest of another run (%s)", manifest.Run)
-	}
-	manifest.Location = "s3://" + d.place.bucket + "/" + key
-	return manifest, nil
+	return published, closed, nil
 }
 
 // notOurs is the error of an object that somebody else put where ours belongs.
