@@ -2,6 +2,7 @@ package activities
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"go.temporal.io/sdk/activity"
@@ -89,13 +90,16 @@ func (s *Steps) PrepareRun(ctx context.Context, plan export.Plan) (Prepared, err
 		publication := answer.Published.Publication()
 		prepared.Published = &publication
 	}
+	prepared.Closed = answer.Closed
 	return prepared, nil
 }
 
-// Prepared is the plan that holds, or the publication that was there before.
+// Prepared is the plan that holds, or the publication that was there before, or the mark of the highest closed revision
+// when the plan's own is not open any more.
 type Prepared struct {
 	Plan      export.Plan         `json:"plan"`
 	Published *export.Publication `json:"published,omitempty"`
+	Closed    *export.Closed      `json:"closed,omitempty"`
 }
 
 // FinishTask is a run whose chunks are all written.
@@ -106,19 +110,64 @@ type FinishTask struct {
 	Proof export.Proof `json:"proof"`
 }
 
-// PublishRun commits the run. The answer names who published: another workflow, when it came first.
-func (s *Steps) PublishRun(ctx context.Context, task FinishTask) (export.Publication, error) {
+// Committed is what stands at a revision's commit mark.
+type Committed struct {
+	export.Publication
+	// Closed is the mark of a revision that was closed; nothing was published then, and Publication is empty.
+	Closed *export.Closed `json:"closed,omitempty"`
+}
+
+// PublishRun commits the run. The answer names who published: another workflow, when it came first; or who closed the
+// revision, which is then not published.
+func (s *Steps) PublishRun(ctx context.Context, task FinishTask) (Committed, error) {
 	destination, _, err := s.open(ctx, task.Plan.Definition)
 	if err != nil {
-		return export.Publication{}, failure(ctx, err)
+		return Committed{}, failure(ctx, err)
 	}
 	manifest, err := destination.Publish(ctx, export.NewManifest(task.Plan, task.Receipts, task.Proof, author(ctx)))
+	var closed *export.ClosedError
+	if errors.As(err, &closed) {
+		return Committed{Closed: &closed.Closed}, nil
+	}
 	if err != nil {
-		return export.Publication{}, failure(ctx, err)
+		return Committed{}, failure(ctx, err)
 	}
 	s.log().Info("run is published", "run", manifest.Run.String(), "rows", manifest.Rows, "bytes", manifest.Bytes,
 		"files", len(manifest.Receipts), "manifest", manifest.Location, "by", manifest.By.WorkflowID)
-	return manifest.Publication(), nil
+	return Committed{Publication: manifest.Publication()}, nil
+}
+
+// CloseTask is a revision to be closed. The definition is the one that the next revision is worked by.
+type CloseTask struct {
+	RunTask
+	Kind   export.Kind `json:"kind"`
+	Reason string      `json:"reason"`
+}
+
+// CloseRun closes a revision, unless it is published or closed already; the answer is what stands at its commit mark. Who
+// has closed writes it into the ledger, too.
+func (s *Steps) CloseRun(ctx context.Context, task CloseTask) (Committed, error) {
+	destination, definition, err := s.open(ctx, task.Definition)
+	if err != nil {
+		return Committed{}, failure(ctx, err)
+	}
+	by := author(ctx)
+	ending, err := destination.Close(ctx, export.Closed{
+		Version: export.ClosedVersion, Run: task.Run, Reason: task.Reason, DefinitionHash: definition.Hash(), By: by,
+	})
+	if err != nil {
+		return Committed{}, failure(ctx, err)
+	}
+	if ending.Published != nil {
+		return Committed{Publication: ending.Published.Publication()}, nil
+	}
+	if ending.Closed.By.RunID == by.RunID {
+		s.log().Warn("revision is closed", "run", task.Run.String(), "kind", task.Kind, "reason", task.Reason)
+		if err := s.Events.RecordRun(ctx, closedRow(task, *ending.Closed)); err != nil {
+			return Committed{}, failure(ctx, err)
+		}
+	}
+	return Committed{Closed: ending.Closed}, nil
 }
 
 // RecordRun writes the ledger row of a published run, from its manifest and nothing else: who finds a run published

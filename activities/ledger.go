@@ -37,3 +37,15 @@ func failedRow(task FailedTask, by export.Author) eventstore.LedgerRow {
 		ErrorKind: task.Kind, Error: task.Message,
 	}
 }
+
+// closedRow is the ledger row of a revision that will not be published.
+func closedRow(task CloseTask, mark export.Closed) eventstore.LedgerRow {
+	return eventstore.LedgerRow{
+		Run: task.Run, Status: eventstore.StatusClosed,
+		Team: task.Definition.Team, Model: task.Definition.Model,
+		Connection: task.Definition.Connection, Destination: task.Definition.Destination,
+		DefinitionHash: mark.DefinitionHash,
+		WorkflowID:     mark.By.WorkflowID, RunID: mark.By.RunID, StartedAt: mark.By.At,
+		ErrorKind: task.Kind, Error: task.Reason,
+	}
+}

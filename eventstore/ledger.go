@@ -19,6 +19,7 @@ const (
 	StatusFailed     Status = "failed"
 	StatusCancelled  Status = "cancelled"
 	StatusSuperseded Status = "superseded" // another execution works a later revision
+	StatusClosed     Status = "closed"     // it could not be published, and never will be: the next revision stands for it
 )
 
 // LedgerRow is a run in the ledger: what there is to know of it when Temporal has long forgotten it.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -26,7 +27,7 @@ import (
 
 // recordTo is the environment variable that names a folder for the histories of this test. Each release records them:
 //
-//	MILLRACE_RECORD_HISTORIES=workflows/testdata/histories/0.1 bin/devstack --free -- go test -tags world -run Histories ./promises/
+//	MILLRACE_RECORD_HISTORIES=workflows/testdata/histories/0.2 bin/devstack --free -- go test -tags world -run Histories ./promises/
 //
 // The tests of workflows replay what was recorded, for ever.
 const recordTo = "MILLRACE_RECORD_HISTORIES"
@@ -55,6 +56,17 @@ func TestHistoriesOfAllKindsReplay(tt *testing.T) {
 	missing.Connection = "nowhere"
 	t.history("failed", t.run(missing, hour(0)))
 
+	t.tamper.do(func(key string) { t.put(key, []byte("not ours"), nil) }, nil, nil)
+	foreign := t.run(tampered("foreign", export.ProofReadback), hour(0))
+	t.history("failed on a file that is not ours", foreign)
+	t.tamper.do(t.zombie(zombieFiles["a row changed"]), nil, nil)
+	t.history("closed and next revision", t.run(tampered("closed", export.ProofReadback), hour(0)))
+	t.tamper.do(nil, nil, damaged)
+	t.history("closed twice and failed", t.run(tampered("rotten", export.ProofReadback), hour(0)))
+	t.tamper.do(nil, nil, nil)
+	t.history("next revision of another's", t.run(tampered("rotten", export.ProofReadback), hour(0)))
+	t.supersede()
+
 	// The watermark stands at the beginning of the test, so the minute that has just begun is waited for.
 	minutely := hourly("minutely", 1)
 	minutely.Every = export.Duration(time.Minute)
@@ -79,6 +91,28 @@ func TestHistoriesOfAllKindsReplay(tt *testing.T) {
 	}
 	t.ends(waiting)
 	t.history("cancelled while it waited", waiting)
+}
+
+// supersede records a run whose revision is closed by one of another definition while it writes.
+func (t *thread) supersede() {
+	t.Helper()
+	definition := tampered("superseded", export.ProofStream)
+	newer := definition
+	newer.Connection, newer.Settings = "lake", hourly("any", 1).Settings
+	var by starter.Started
+	var once sync.Once
+	t.tamper.do(nil, func(string) {
+		once.Do(func() {
+			by = t.startBy("newer", newer)
+			t.ends(by)
+		})
+	}, nil)
+	superseded := t.run(definition, hour(0))
+	t.history("superseded", superseded)
+	t.history("next revision after closing another definition's", by)
+	if outcome := t.outcome(superseded.WorkflowID, superseded.RunID); outcome.Status != export.StatusSuperseded {
+		t.Errorf("it ended with %+v", outcome)
+	}
 }
 
 // run starts a run and waits until it has ended, however.
@@ -122,7 +156,7 @@ func (t *thread) history(kind string, started starter.Started) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join("..", folder, strings.ReplaceAll(kind, " ", "-")+".json")
+	path := filepath.Join("..", folder, strings.NewReplacer(" ", "-", "'", "").Replace(kind)+".json")
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		t.Fatal(err)
 	}

@@ -44,7 +44,7 @@ func (t *thread) published(definition export.Definition) export.Manifest {
 	}
 	manifests := ending(t.objects(), "/manifest.json")
 	for _, key := range manifests {
-		if manifest := t.manifest(key); manifest.Run.Export == definition.Name {
+		if manifest := t.manifest(key); manifest.Run.Export == definition.Name && manifest.PlanHash != "" {
 			return manifest
 		}
 	}

@@ -50,16 +50,19 @@ type thread struct {
 	bucket  string
 	s3      *s3.Client
 	slow    *slowWay
+	tamper  *tamperedWay
 }
 
-// connections are those of the tests; %[1]s is the bucket, %[2]s the store's address, and
-// %[3]s the way to it that a test can make slow.
+// connections are those of the tests; %[1]s is the bucket, %[2]s the store's address, %[3]s the way to it that a test can
+// make slow, and %[4]s the one on which somebody tampers.
 const connections = `
 connections:
   - name: lake
     s3: {bucket: %[1]s, region: "env:AWS_REGION", endpoint: "%[2]s", access_key_id: "env:AWS_ACCESS_KEY_ID", secret_access_key: "env:AWS_SECRET_ACCESS_KEY"}
   - name: slow
     s3: {bucket: %[1]s, region: "env:AWS_REGION", endpoint: "%[3]s", access_key_id: "env:AWS_ACCESS_KEY_ID", secret_access_key: "env:AWS_SECRET_ACCESS_KEY"}
+  - name: tampered
+    s3: {bucket: %[1]s, region: "env:AWS_REGION", endpoint: "%[4]s", access_key_id: "env:AWS_ACCESS_KEY_ID", secret_access_key: "env:AWS_SECRET_ACCESS_KEY"}
   - name: nowhere
     s3: {bucket: %[1]s-missing, region: "env:AWS_REGION", endpoint: "%[2]s", access_key_id: "env:AWS_ACCESS_KEY_ID", secret_access_key: "env:AWS_SECRET_ACCESS_KEY"}
   - name: stranger
@@ -83,12 +86,13 @@ func newThread(t *testing.T) *thread {
 		t.Fatal(err)
 	}
 	made.slow = newSlowWay(t, endpoint)
+	made.tamper = newTamperedWay(t, endpoint)
 	folder := t.TempDir()
 	if err := os.WriteFile(filepath.Join(folder, "wrong-secret"), []byte("not-the-secret"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	var err error
-	made.config, err = config.Parse(filepath.Join(folder, "millrace.yaml"), fmt.Appendf(nil, connections, made.bucket, endpoint, made.slow.address))
+	made.config, err = config.Parse(filepath.Join(folder, "millrace.yaml"), fmt.Appendf(nil, connections, made.bucket, endpoint, made.slow.address, made.tamper.address))
 	if err != nil {
 		t.Fatal(err)
 	}

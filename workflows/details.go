@@ -67,6 +67,9 @@ func (r *exportRun) details() string {
 		}
 		fmt.Fprintf(&text, "| %s | %s |\n", part.title, mark)
 	}
+	for _, closed := range r.closed {
+		fmt.Fprintf(&text, "\nRevision %d was closed by workflow %s: %s\n", closed.Run.Revision, closed.By.WorkflowID, closed.Reason)
+	}
 	if r.published != nil {
 		fmt.Fprintf(&text, "\nPublished before, by workflow %s at %s: %s rows in %s.\n", r.published.By.WorkflowID,
 			r.published.By.At.UTC().Format(time.RFC3339), count(r.published.Rows), plural(r.published.Files, "file"))

@@ -21,6 +21,9 @@ var steps *activities.Steps
 //
 //	look for a published run → await watermark → plan → prepare → chunks in parallel → prove → publish → record
 //
+// A plan that can never be worked (its rows are not the source's any more, a proof failed, it is another definition's) is
+// not the end: its revision is closed, and the run is planned again as the next, once; see revisions.go.
+//
 // It may be started by a schedule, a trigger, a backfill, the UI or by hand, and twice at once: what keeps it exact
 // lies at the destination and not in the workflow's id. A run that is published already ends as already_done.
 //
@@ -51,6 +54,11 @@ type exportRun struct {
 	definitionHash string
 	// plan is the plan that holds, once PrepareRun has told it.
 	plan *export.Plan
+	// closed has the revisions that were closed while this execution looked, by it or by another.
+	closed []export.Closed
+	// hasClosed tells that this execution has closed a revision, which it may do once; ownClosed that it found one closed
+	// that it was working.
+	hasClosed, ownClosed bool
 	// published is the publication by somebody else that ended the run, if one did.
 	published *export.Publication
 	progress  export.Progress
@@ -150,29 +158,7 @@ func (r *exportRun) work(ctx workflow.Context) (export.Outcome, error) {
 	if err != nil {
 		return export.Outcome{}, err
 	}
-	published, err = r.prepare(ctx, closing)
-	if err != nil {
-		return export.Outcome{}, err
-	}
-	if published != nil {
-		return r.alreadyDone(ctx, *published)
-	}
-	receipts, err := r.writeChunks(ctx)
-	if err != nil {
-		return export.Outcome{}, err
-	}
-	publication, err := r.publish(ctx, receipts)
-	if err != nil {
-		return export.Outcome{}, err
-	}
-	if publication.By.RunID != workflow.GetInfo(ctx).WorkflowExecution.RunID {
-		return r.alreadyDone(ctx, publication)
-	}
-	if err := r.record(ctx); err != nil {
-		return export.Outcome{}, err
-	}
-	r.at(ctx, "done")
-	return export.Outcome{Status: export.StatusPublished, Publication: publication}, nil
+	return r.workRevisions(ctx, closing)
 }
 
 func (r *exportRun) task() activities.RunTask {
@@ -212,25 +198,24 @@ func (r *exportRun) awaitWatermark(ctx workflow.Context) (export.Closing, error)
 
 // prepare makes the plan and writes it at the destination, or takes the one that is there: from here on the plan that
 // holds decides, not the input.
-func (r *exportRun) prepare(ctx workflow.Context, closing export.Closing) (*export.Publication, error) {
+func (r *exportRun) prepare(ctx workflow.Context, closing export.Closing) (activities.Prepared, error) {
 	r.at(ctx, "planning")
 	var plan export.Plan
+	var prepared activities.Prepared
 	task := activities.PlanTask{RunTask: r.task(), Closing: closing}
 	if err := workflow.ExecuteActivity(r.longStep(ctx, "count the rows and cut them into chunks"), steps.PlanRun, task).Get(ctx, &plan); err != nil {
-		return nil, err
+		return prepared, err
 	}
 	r.at(ctx, "preparing")
-	var prepared activities.Prepared
 	summary := fmt.Sprintf("write the plan: %s rows in %s", count(plan.Rows), plural(len(plan.Chunks), "chunk"))
 	if err := workflow.ExecuteActivity(r.step(ctx, stepTime, summary), steps.PrepareRun, plan).Get(ctx, &prepared); err != nil {
-		return nil, err
+		return prepared, err
 	}
-	if prepared.Published != nil {
-		return prepared.Published, nil
+	if prepared.Published == nil && prepared.Closed == nil {
+		r.plan = &prepared.Plan
+		r.progress.Chunks, r.progress.Rows = len(r.plan.Chunks), r.plan.Rows
 	}
-	r.plan = &prepared.Plan
-	r.progress.Chunks, r.progress.Rows = len(r.plan.Chunks), r.plan.Rows
-	return nil, nil
+	return prepared, nil
 }
 
 // writeChunks has all chunks written, as many at once as the workers of the queue have slots. The first that fails
@@ -268,17 +253,17 @@ func (r *exportRun) writeChunks(ctx workflow.Context) ([]export.Receipt, error) 
 }
 
 // publish proves the run while readers still see nothing, and then commits it.
-func (r *exportRun) publish(ctx workflow.Context, receipts []export.Receipt) (export.Publication, error) {
+func (r *exportRun) publish(ctx workflow.Context, receipts []export.Receipt) (activities.Committed, error) {
 	r.at(ctx, "proving")
 	task := activities.FinishTask{Plan: *r.plan, Receipts: receipts}
-	var publication export.Publication
+	var committed activities.Committed
 	summary := fmt.Sprintf("prove %s rows in %s", count(r.plan.Rows), plural(len(receipts), "file"))
 	if err := workflow.ExecuteActivity(r.longStep(ctx, summary), steps.ProveRun, task).Get(ctx, &task.Proof); err != nil {
-		return publication, err
+		return committed, err
 	}
 	r.at(ctx, "publishing")
-	err := workflow.ExecuteActivity(r.step(ctx, stepTime, "write the manifest"), steps.PublishRun, task).Get(ctx, &publication)
-	return publication, err
+	err := workflow.ExecuteActivity(r.step(ctx, stepTime, "write the manifest"), steps.PublishRun, task).Get(ctx, &committed)
+	return committed, err
 }
 
 func (r *exportRun) record(ctx workflow.Context) error {

@@ -194,7 +194,7 @@ func (p *program) printRunTable(results []runResult, detached bool) {
 		default:
 			o := result.Outcome
 			detail := o.Manifest
-			if o.Status == export.StatusAlreadyDone {
+			if o.Status == export.StatusAlreadyDone || o.Status == export.StatusSuperseded {
 				detail = "by " + o.By.WorkflowID
 			}
 			rows = append(rows, []string{interval, string(o.Status), count(o.Rows), size(o.Bytes), count(o.Files), detail})
