@@ -5,12 +5,16 @@ package promises
 import (
 	"encoding/json"
 	"fmt"
+	"io"
+	"net/http"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/millrace/millrace/eventstore"
 	"github.com/millrace/millrace/eventstore/eventstoretest"
 	"github.com/millrace/millrace/export"
+	"github.com/millrace/millrace/internal/testworld"
 )
 
 // inEncoding is an export of all teams in one of the encodings.
@@ -103,4 +107,55 @@ func (t *thread) loadThreeTeams() {
 		blocks = append(blocks, made)
 	}
 	eventstoretest.LoadPast(t.T, t.events, blocks...)
+}
+
+// ClickHouse reads files back without ever being told a key of the bucket, a signed address, or where the bucket is: nothing
+// of it stands in its log of queries, with the texts of errors, whether the proof holds or not.
+func TestNothingOfTheBucketReachesClickHouse(tt *testing.T) {
+	tt.Parallel()
+	t := newThread(tt)
+	t.loadThreeTeams()
+	t.work()
+	t.published(inEncoding("whole", encodings[0], export.ProofReadback))
+	t.tamper.do(nil, nil, damaged)
+	rotten := tampered("rotten", export.ProofReadback)
+	rotten.Settings = inEncoding("rotten", encodings[7], "").Settings
+	t.run(rotten, hour(0))
+
+	secret, endpoint := testworld.Env(tt, "AWS_SECRET_ACCESS_KEY"), testworld.Env(tt, "MILLRACE_S3_ENDPOINT")
+	eventstoretest.Exec(tt, "SYSTEM FLUSH LOGS")
+	var read int
+	for _, entry := range t.queryLog() {
+		if strings.Contains(entry, "FROM input(") {
+			read++
+		}
+		for what, canary := range map[string]string{
+			"the secret": secret, "a signature": "X-Amz", "the bucket": t.bucket, "the endpoint": strings.TrimPrefix(endpoint, "http://"),
+			"the way to it": strings.TrimPrefix(t.tamper.address, "http://"),
+		} {
+			if strings.Contains(entry, canary) {
+				t.Errorf("%s stands in ClickHouse's log: %s", what, entry)
+			}
+		}
+	}
+	if read < 8 { // begin and end of each of at least four files
+		t.Errorf("%d entries of the log read files, so this test shows nothing", read)
+	}
+}
+
+// queryLog is the log of all queries on the test's database, entry by entry with every column.
+func (t *thread) queryLog() []string {
+	t.Helper()
+	address := testworld.Env(t.T, "MILLRACE_CLICKHOUSE_HTTP_URL")
+	query := "SELECT * FROM system.query_log WHERE current_database = '" + t.events.Database() + "' FORMAT JSONEachRow"
+	answer, err := http.Post(address, "text/plain", strings.NewReader(query)) //nolint:noctx // a test's own
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	if err != nil || answer.StatusCode != http.StatusOK {
+		t.Fatalf("status %d, %v: %s", answer.StatusCode, err, text)
+	}
+	return strings.Split(string(text), "\n")
 }
