@@ -106,8 +106,9 @@ type Prepared struct {
 type FinishTask struct {
 	Plan     export.Plan      `json:"plan"`
 	Receipts []export.Receipt `json:"receipts"`
-	// Proof is set for PublishRun.
-	Proof export.Proof `json:"proof"`
+	// Proof and Durations are set for PublishRun.
+	Proof     export.Proof     `json:"proof"`
+	Durations map[string]int64 `json:"durations_ms,omitempty"`
 }
 
 // Committed is what stands at a revision's commit mark.
@@ -124,7 +125,9 @@ func (s *Steps) PublishRun(ctx context.Context, task FinishTask) (Committed, err
 	if err != nil {
 		return Committed{}, failure(ctx, err)
 	}
-	manifest, err := destination.Publish(ctx, export.NewManifest(task.Plan, task.Receipts, task.Proof, author(ctx)))
+	drawn := export.NewManifest(task.Plan, task.Receipts, task.Proof, author(ctx))
+	drawn.Durations = task.Durations
+	manifest, err := destination.Publish(ctx, drawn)
 	var closed *export.ClosedError
 	if errors.As(err, &closed) {
 		return Committed{Closed: &closed.Closed}, nil
@@ -142,6 +145,8 @@ type CloseTask struct {
 	RunTask
 	Kind   export.Kind `json:"kind"`
 	Reason string      `json:"reason"`
+	// Durations is how long the steps took until then, in milliseconds.
+	Durations map[string]int64 `json:"durations_ms,omitempty"`
 }
 
 // CloseRun closes a revision, unless it is published or closed already; the answer is what stands at its commit mark. Who
@@ -193,6 +198,8 @@ type FailedTask struct {
 	Kind    export.Kind `json:"kind"`
 	Message string      `json:"message"`
 	Started time.Time   `json:"started"`
+	// Durations is how long the steps took until it failed, in milliseconds.
+	Durations map[string]int64 `json:"durations_ms,omitempty"`
 }
 
 // RecordFailure writes the ledger row of a run that failed. A later publication of the same run replaces it.

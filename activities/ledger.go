@@ -12,9 +12,10 @@ func publishedRow(manifest export.Manifest) eventstore.LedgerRow {
 		Team: manifest.Team, Model: manifest.Model, Connection: manifest.Connection, Destination: manifest.Destination,
 		DefinitionHash: manifest.DefinitionHash, PlanHash: manifest.PlanHash, Closing: manifest.Closing,
 		Rows: manifest.Rows, Bytes: manifest.Bytes, Files: uint64(len(manifest.Receipts)),
-		Proof: manifest.Proof.Level, Manifest: manifest.Location,
+		Proof: manifest.Proof.Level, Source: manifest.Proof.Source, Stored: manifest.Proof.Stored, Manifest: manifest.Location,
 		WorkflowID: manifest.By.WorkflowID, RunID: manifest.By.RunID,
 		StartedAt: manifest.PlannedBy.At, PublishedAt: manifest.By.At,
+		Durations: manifest.Durations,
 	}
 	for _, receipt := range manifest.Receipts {
 		row.Attempts += uint32(receipt.Attempt)
@@ -34,7 +35,7 @@ func failedRow(task FailedTask, by export.Author) eventstore.LedgerRow {
 		Connection: task.Definition.Connection, Destination: task.Definition.Destination,
 		DefinitionHash: task.Definition.Hash(),
 		WorkflowID:     by.WorkflowID, RunID: by.RunID, StartedAt: task.Started,
-		ErrorKind: task.Kind, Error: task.Message,
+		ErrorKind: task.Kind, Error: task.Message, Durations: task.Durations,
 	}
 }
 
@@ -46,6 +47,6 @@ func closedRow(task CloseTask, mark export.Closed) eventstore.LedgerRow {
 		Connection: task.Definition.Connection, Destination: task.Definition.Destination,
 		DefinitionHash: mark.DefinitionHash,
 		WorkflowID:     mark.By.WorkflowID, RunID: mark.By.RunID, StartedAt: mark.By.At,
-		ErrorKind: task.Kind, Error: task.Reason,
+		ErrorKind: task.Kind, Error: task.Reason, Durations: task.Durations,
 	}
 }

@@ -56,7 +56,8 @@ type Destination interface {
 type ReadsBack interface {
 	// ReadBack has reader read the stored chunk that a receipt names, whole, and hold it against the content that the
 	// receipt tells. What is stored must be what was written, under the receipt's entity tag, from the first byte to the
-	// last; what is not ends in an export.Unworkable error of kind `data`. It changes nothing.
+	// last; what is not ends in an export.Unworkable error of kind `data`. Of a receipt without a hash the bytes alone are
+	// held. It changes nothing.
 	ReadBack(ctx context.Context, run export.Run, receipt export.Receipt, reader Reader) error
 }
 

@@ -40,8 +40,11 @@ type LedgerRow struct {
 	Bytes uint64
 	// Files is how many objects, tables or batches of messages hold the rows: one for each chunk.
 	Files uint64
-	// Proof is the level of proof: export.ProofStream. Empty when the run was not proved.
+	// Proof is the level of proof: export.ProofStream or export.ProofReadback. Empty when the run was not proved.
 	Proof string
+	// Source is the content of the rows in the source, and Stored what was read back. Nil when that was not computed.
+	Source *export.Content
+	Stored *export.Content
 	// Manifest is where the manifest lies, in the destination's words. Empty when the run was not published.
 	Manifest string
 
@@ -55,6 +58,8 @@ type LedgerRow struct {
 	RecordedAt time.Time
 	// Attempts is the sum of the attempts of all chunks.
 	Attempts uint32
+	// Durations is how long each step took, in milliseconds, by the names of export.Progress.
+	Durations map[string]int64
 
 	// ErrorKind and Error say why a run that is not published ended. Error is a sentence for people, without secrets.
 	ErrorKind export.Kind
@@ -64,7 +69,7 @@ type LedgerRow struct {
 // ledgerColumns are written by RecordRun and, with recorded_at behind them, read by Runs.
 const ledgerColumns = "export, interval_start, interval_end, revision, status, team, model, connection, destination, " +
 	"definition_hash, plan_hash, closing_rule, watermark, rows, bytes, files, proof, manifest, workflow_id, run_id, " +
-	"started_at, published_at, attempts, error_kind, error"
+	"started_at, published_at, attempts, error_kind, error, source_rows, source_hash, stored_rows, stored_hash, durations"
 
 // RecordRun writes a run into the ledger. Written twice it is there once: the later row of a run replaces the earlier,
 // except that published is never replaced by another status.
@@ -77,10 +82,17 @@ func (s *Store) insertRun(ctx context.Context, row LedgerRow) error {
 	if err != nil {
 		return err
 	}
+	sourceRows, sourceHash := contentColumns(row.Source)
+	storedRows, storedHash := contentColumns(row.Stored)
+	durations := row.Durations
+	if durations == nil {
+		durations = map[string]int64{}
+	}
 	err = batch.Append(row.Run.Export, row.Run.Start, row.Run.End, uint32(row.Run.Revision), string(row.Status), row.Team.String(),
 		row.Model, row.Connection, row.Destination, row.DefinitionHash, row.PlanHash, row.Closing.Rule, row.Closing.Watermark,
 		row.Rows, row.Bytes, row.Files, row.Proof, row.Manifest, row.WorkflowID, row.RunID,
-		orEpoch(row.StartedAt), orEpoch(row.PublishedAt), row.Attempts, string(row.ErrorKind), row.Error)
+		orEpoch(row.StartedAt), orEpoch(row.PublishedAt), row.Attempts, string(row.ErrorKind), row.Error,
+		sourceRows, sourceHash, storedRows, storedHash, durations)
 	if err != nil {
 		_ = batch.Abort()
 		return fmt.Errorf("encode ledger row: %w", err)
@@ -113,11 +125,13 @@ func (s *Store) Runs(ctx context.Context, filter RunFilter) ([]LedgerRow, error)
 	err = eachRow(rows, func() error {
 		var row LedgerRow
 		var revision uint32
-		var status, team, kind string
+		var status, team, kind, sourceHash, storedHash string
+		var sourceRows, storedRows uint64
 		if err := rows.Scan(&row.Run.Export, &row.Run.Start, &row.Run.End, &revision, &status, &team,
 			&row.Model, &row.Connection, &row.Destination, &row.DefinitionHash, &row.PlanHash, &row.Closing.Rule, &row.Closing.Watermark,
 			&row.Rows, &row.Bytes, &row.Files, &row.Proof, &row.Manifest, &row.WorkflowID, &row.RunID,
-			&row.StartedAt, &row.PublishedAt, &row.Attempts, &kind, &row.Error, &row.RecordedAt); err != nil {
+			&row.StartedAt, &row.PublishedAt, &row.Attempts, &kind, &row.Error,
+			&sourceRows, &sourceHash, &storedRows, &storedHash, &row.Durations, &row.RecordedAt); err != nil {
 			return err
 		}
 		row.Run.Revision, row.Status, row.ErrorKind = int(revision), Status(status), export.Kind(kind)
@@ -126,10 +140,32 @@ func (s *Store) Runs(ctx context.Context, filter RunFilter) ([]LedgerRow, error)
 		if row.Team, err = parseTeam(team); err != nil {
 			return err
 		}
+		if row.Source, err = contentOf(sourceRows, sourceHash); err != nil {
+			return err
+		}
+		if row.Stored, err = contentOf(storedRows, storedHash); err != nil {
+			return err
+		}
 		runs = append(runs, row)
 		return nil
 	})
 	return runs, wrap("read the ledger", err)
+}
+
+// contentColumns and contentOf stand a content that was not computed as an empty hash.
+func contentColumns(content *export.Content) (uint64, string) {
+	if content == nil {
+		return 0, ""
+	}
+	return content.Rows, content.HashText()
+}
+
+func contentOf(rows uint64, hash string) (*export.Content, error) {
+	if hash == "" {
+		return nil, nil
+	}
+	content, err := export.NewContent(rows, hash)
+	return &content, err
 }
 
 func runsQuery(filter RunFilter) (string, []any) {

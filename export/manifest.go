@@ -97,6 +97,9 @@ type Manifest struct {
 	// Receipts has one entry for each chunk, in order; empty for an interval without rows.
 	Receipts []Receipt `json:"receipts"`
 	Proof    Proof     `json:"proof"`
+	// Durations is how long the steps of the workflow took before this was written, in milliseconds, by the names of
+	// Progress. With PlannedBy and By it tells where the time went; nothing is decided by it.
+	Durations map[string]int64 `json:"durations_ms,omitempty"`
 	// PlannedBy is who wrote the plan, and when the work on the run began.
 	PlannedBy Author `json:"planned_by"`
 	// By is who published.

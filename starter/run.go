@@ -112,6 +112,26 @@ func plainFailure(err error) error {
 	return err
 }
 
+// Verify has workers read the published intervals of a range again, and waits for the report. One that is under way for
+// the same range is joined. Ending ctx stops waiting and leaves it alone.
+func (s *Starter) Verify(ctx context.Context, definition export.Definition, span export.Interval) (export.VerifyReport, error) {
+	var report export.VerifyReport
+	run, err := s.Temporal.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
+		ID:                       "verify-" + definition.Name + "-" + span.Key(),
+		TaskQueue:                workflows.QueueControl,
+		WorkflowIDConflictPolicy: enumspb.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
+		WorkflowIDReusePolicy:    enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
+		StaticSummary:            fmt.Sprintf("verify %s, %s", definition.Name, span),
+	}, workflows.NameVerify, export.VerifyTask{Definition: definition, Span: span})
+	if err != nil {
+		return report, fmt.Errorf("start to verify %s %s: %w", definition.Name, span, err)
+	}
+	if err := run.Get(ctx, &report); err != nil {
+		return report, plainFailure(err)
+	}
+	return report, nil
+}
+
 // Check has a worker try out a connection, and waits for the report.
 func (s *Starter) Check(ctx context.Context, connection string) (workflows.CheckReport, error) {
 	var report workflows.CheckReport

@@ -70,6 +70,7 @@ const heartbeatThrottle = 5 * time.Second
 func Register(registry sdk.Registry, steps *activities.Steps) {
 	registry.RegisterWorkflowWithOptions(workflows.Export, workflow.RegisterOptions{Name: workflows.NameExport})
 	registry.RegisterWorkflowWithOptions(workflows.Check, workflow.RegisterOptions{Name: workflows.NameCheck})
+	registry.RegisterWorkflowWithOptions(workflows.Verify, workflow.RegisterOptions{Name: workflows.NameVerify})
 	registerSteps(registry, steps)
 }
 

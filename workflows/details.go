@@ -27,6 +27,14 @@ func (r *exportRun) show(ctx workflow.Context) error {
 
 // at notes where the run stands, for queries and in the workflow's current details.
 func (r *exportRun) at(ctx workflow.Context, step string) {
+	now := workflow.Now(ctx)
+	if r.durations == nil {
+		r.durations = map[string]int64{}
+	}
+	if !r.since.IsZero() {
+		r.durations[r.progress.Step] += now.Sub(r.since).Milliseconds()
+	}
+	r.since = now
 	r.progress.Step = step
 	if r.taken == nil {
 		r.taken = map[string]bool{}

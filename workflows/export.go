@@ -64,6 +64,9 @@ type exportRun struct {
 	progress  export.Progress
 	// taken has the steps that the run has come to.
 	taken map[string]bool
+	// durations is how long each step has taken, in milliseconds; the present one, since then, is not in it yet.
+	durations map[string]int64
+	since     time.Time
 }
 
 // newExportRun finds out which interval is to be exported, and how urgent it is.
@@ -262,6 +265,7 @@ func (r *exportRun) publish(ctx workflow.Context, receipts []export.Receipt) (ac
 		return committed, err
 	}
 	r.at(ctx, "publishing")
+	task.Durations = r.durations
 	err := workflow.ExecuteActivity(r.step(ctx, stepTime, "write the manifest"), steps.PublishRun, task).Get(ctx, &committed)
 	return committed, err
 }
@@ -275,6 +279,7 @@ func (r *exportRun) record(ctx workflow.Context) error {
 // minute at most and never hides the failure: whatever it leaves, a later run does not trip over it.
 func (r *exportRun) fail(ctx workflow.Context, cause error) error {
 	kind, message := r.explain(cause)
+	r.at(ctx, r.progress.Step) // its time counts, too
 	tidy, cancel := workflow.NewDisconnectedContext(ctx)
 	defer cancel()
 	tidy = workflow.WithActivityOptions(tidy, workflow.ActivityOptions{
@@ -289,7 +294,7 @@ func (r *exportRun) fail(ctx workflow.Context, cause error) error {
 			logger.Warn("take back what is unfinished at the destination", "error", err)
 		}
 	}
-	failed := activities.FailedTask{RunTask: r.task(), Kind: kind, Message: message, Started: workflow.GetInfo(ctx).WorkflowStartTime}
+	failed := activities.FailedTask{RunTask: r.task(), Kind: kind, Message: message, Started: workflow.GetInfo(ctx).WorkflowStartTime, Durations: r.durations}
 	if err := workflow.ExecuteActivity(tidy, steps.RecordFailure, failed).Get(tidy, nil); err != nil {
 		logger.Warn("write the ledger row of a failed run", "error", err)
 	}

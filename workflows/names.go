@@ -6,6 +6,7 @@ package workflows
 const (
 	NameExport = "Export"
 	NameCheck  = "Check"
+	NameVerify = "Verify"
 )
 
 // Task queues. Live and bulk work have slots of their own, so that a backfill never takes those of live runs.
@@ -23,7 +24,8 @@ const (
 
 // Priorities of activities, 1 first. They order tasks within a queue on servers that know priorities.
 const (
-	priorityManual   = 1
-	priorityLive     = 2
-	priorityBackfill = 4
+	priorityManual       = 1
+	priorityLive         = 2
+	priorityVerification = 3
+	priorityBackfill     = 4
 )

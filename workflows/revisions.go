@@ -116,7 +116,7 @@ func isUnworkable(err error) bool {
 // close closes the revision at hand, and goes on with the next; it may have been published, or closed, by somebody else.
 func (r *exportRun) close(ctx workflow.Context, kind export.Kind, reason string) (*export.Outcome, error) {
 	r.at(ctx, "closing")
-	task := activities.CloseTask{RunTask: r.task(), Kind: kind, Reason: reason}
+	task := activities.CloseTask{RunTask: r.task(), Kind: kind, Reason: reason, Durations: r.durations}
 	var committed activities.Committed
 	summary := fmt.Sprintf("close revision %d", r.run.Revision)
 	if err := workflow.ExecuteActivity(r.step(ctx, stepTime, summary), steps.CloseRun, task).Get(ctx, &committed); err != nil {

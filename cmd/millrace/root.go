@@ -91,7 +91,7 @@ func (p *program) root() *cobra.Command {
 	)
 	root.AddCommand(
 		p.up(), p.ingest(), p.worker(),
-		p.apply(), p.run(), p.status(), p.check(),
+		p.apply(), p.run(), p.status(), p.runs(), p.verify(), p.check(),
 		p.setup(), p.version(),
 	)
 	return root

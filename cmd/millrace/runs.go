@@ -1,0 +1,161 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/millrace/millrace/eventstore"
+	"github.com/millrace/millrace/export"
+	"github.com/millrace/millrace/internal/config"
+)
+
+// recordedRun is a row of the ledger as `runs --json` shows it.
+type recordedRun struct {
+	export.Run
+	Status      eventstore.Status `json:"status"`
+	Team        export.Team       `json:"team"`
+	Model       string            `json:"model"`
+	Connection  string            `json:"connection"`
+	Destination string            `json:"destination"`
+	// Closing is by which rule the interval was known to be complete; nil for runs that did not come to that.
+	Closing *export.Closing `json:"closing,omitempty"`
+	Rows    uint64          `json:"rows"`
+	Bytes   uint64          `json:"bytes"`
+	Files   uint64          `json:"files"`
+	// Proof is the level of proof, Source and Stored are what the two sides hold.
+	Proof    string          `json:"proof,omitempty"`
+	Source   *export.Content `json:"source,omitempty"`
+	Stored   *export.Content `json:"stored,omitempty"`
+	Manifest string          `json:"manifest,omitempty"`
+
+	DefinitionHash string `json:"definition_hash"`
+	PlanHash       string `json:"plan_hash,omitempty"`
+
+	WorkflowID  string           `json:"workflow_id"`
+	RunID       string           `json:"run_id"`
+	StartedAt   time.Time        `json:"started_at"`
+	PublishedAt *time.Time       `json:"published_at,omitempty"`
+	RecordedAt  time.Time        `json:"recorded_at"`
+	Durations   map[string]int64 `json:"durations_ms,omitempty"`
+	// Attempts is the sum of the attempts of all chunks.
+	Attempts  uint32      `json:"attempts"`
+	ErrorKind export.Kind `json:"error_kind,omitempty"`
+	Error     string      `json:"error,omitempty"`
+}
+
+func (p *program) runs() *cobra.Command {
+	var since string
+	var limit int
+	command := &cobra.Command{
+		Use:     "runs [NAME]",
+		GroupID: groupWork,
+		Short:   "List the ledger: every run there ever was, with its proof",
+		Long: `List the ledger, the latest interval first: how each run ended, what it wrote, and what was proved.
+The ledger is a table in ClickHouse, whose addresses must be in the environment, and goes back
+further than Temporal's history. A revision that was closed could not be published: the next one
+stands for it. --json has all there is: the rule that closed the interval, both hashes, how long
+each step took, attempts, and the kind of error.`,
+		Example: `  millrace runs
+  millrace runs shop-events --since 2026-11-01T00:00:00Z --limit 1000 --json`,
+		Args: atMostOne("the name of an export"),
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+			return p.completeExports(cmd.Context(), args)
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			filter := eventstore.RunFilter{Limit: limit}
+			if limit < 1 || limit > 100_000 {
+				return usagef("--limit: %d must be from 1 to 100,000", limit)
+			}
+			if len(args) > 0 {
+				filter.Export = args[0]
+			}
+			if since != "" {
+				parsed, err := time.Parse(time.RFC3339, since)
+				if err != nil {
+					return usagef("--since: %q is not an RFC 3339 time, such as 2026-11-23T10:00:00Z", since)
+				}
+				filter.Since = parsed
+			}
+			rows, err := readLedger(cmd.Context(), filter)
+			if err != nil {
+				return err
+			}
+			if p.json {
+				return p.printJSON(recordedRuns(rows))
+			}
+			p.printLedger(rows)
+			return nil
+		},
+	}
+	flags := command.Flags()
+	flags.StringVar(&since, "since", "", "leave out intervals that ended before this RFC 3339 `time`")
+	flags.IntVar(&limit, "limit", 100, "how many runs to list at most")
+	return command
+}
+
+func readLedger(ctx context.Context, filter eventstore.RunFilter) ([]eventstore.LedgerRow, error) {
+	env, err := config.ReadEnvironment()
+	if err != nil {
+		return nil, err
+	}
+	if err := env.Need(config.VarClickHouseURL, config.VarClickHouseHTTPURL); err != nil {
+		return nil, err
+	}
+	store, err := openStore(ctx, env)
+	if err != nil {
+		return nil, err
+	}
+	defer store.Close()
+	return store.Runs(ctx, filter)
+}
+
+func recordedRuns(rows []eventstore.LedgerRow) []recordedRun {
+	runs := []recordedRun{}
+	for _, row := range rows {
+		run := recordedRun{
+			Run: row.Run, Status: row.Status, Team: row.Team, Model: row.Model, Connection: row.Connection, Destination: row.Destination,
+			Rows: row.Rows, Bytes: row.Bytes, Files: row.Files, Proof: row.Proof, Source: row.Source, Stored: row.Stored,
+			Manifest: row.Manifest, DefinitionHash: row.DefinitionHash, PlanHash: row.PlanHash,
+			WorkflowID: row.WorkflowID, RunID: row.RunID, StartedAt: row.StartedAt, RecordedAt: row.RecordedAt,
+			Durations: row.Durations, Attempts: row.Attempts, ErrorKind: row.ErrorKind, Error: row.Error,
+		}
+		if row.Closing.Rule != "" {
+			run.Closing = &row.Closing
+		}
+		if !row.PublishedAt.IsZero() {
+			run.PublishedAt = &row.PublishedAt
+		}
+		runs = append(runs, run)
+	}
+	return runs
+}
+
+func (p *program) printLedger(rows []eventstore.LedgerRow) {
+	if len(rows) == 0 {
+		fmt.Fprintln(p.out, "The ledger has no such runs.")
+		return
+	}
+	var lines [][]string
+	for _, row := range rows {
+		took := "-"
+		if !row.PublishedAt.IsZero() {
+			took = row.PublishedAt.Sub(row.StartedAt).Round(time.Second / 10).String()
+		}
+		proof, detail := row.Proof, ""
+		if row.Source != nil {
+			proof += " " + row.Source.HashText()
+		}
+		if row.ErrorKind != "" {
+			detail = fmt.Sprintf("%s: %s", row.ErrorKind, row.Error)
+		}
+		lines = append(lines, []string{
+			row.Run.Export, row.Run.Interval.String(), strconv.Itoa(row.Run.Revision), string(row.Status), count(row.Rows), size(row.Bytes),
+			count(row.Files), proof, took, count(int64(row.Attempts)), detail,
+		})
+	}
+	printTable(p.out, []string{"EXPORT", "INTERVAL", "REV", "STATUS", "ROWS", "BYTES", "FILES", "PROOF", "TOOK", "ATTEMPTS", "ERROR"}, lines)
+}

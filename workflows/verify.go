@@ -1,0 +1,98 @@
+package workflows
+
+import (
+	"fmt"
+	"time"
+
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/millrace/millrace/activities"
+	"github.com/millrace/millrace/export"
+)
+
+const (
+	// maxVerified bounds the intervals of one execution, for the sake of its history.
+	maxVerified = 1000
+	// verifyingAtOnce is how many intervals are read at a time: a verification takes what live runs leave.
+	verifyingAtOnce = 4
+	// verifyTime bounds one attempt at an interval; one that hangs is found much sooner by its heartbeat.
+	verifyTime = 6 * time.Hour
+	// verifyGiveUp bounds the retries of an interval.
+	verifyGiveUp = 24 * time.Hour
+)
+
+// Verify reads the published intervals of a range again, and holds what lies at the destination against the manifests:
+// it reports what is whole, what differs and where, and what is missing. It changes nothing, and may run at any time.
+func Verify(ctx workflow.Context, task export.VerifyTask) (export.VerifyReport, error) {
+	report := export.VerifyReport{Export: task.Definition.Name, Intervals: []export.Verification{}}
+	intervals, err := toVerify(task)
+	if err != nil {
+		return report, temporal.NewNonRetryableApplicationError(err.Error(), string(export.KindOf(err)), nil)
+	}
+	ctx = workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		TaskQueue: QueueBulk, StartToCloseTimeout: verifyTime, ScheduleToCloseTimeout: verifyGiveUp,
+		HeartbeatTimeout: heartbeat, WaitForCancellation: true, RetryPolicy: retries,
+		Priority: temporal.Priority{PriorityKey: priorityVerification, FairnessKey: task.Definition.Name},
+	})
+	report.Intervals = make([]export.Verification, len(intervals))
+	done, differ := 0, 0
+	show := func() {
+		workflow.SetCurrentDetails(ctx, fmt.Sprintf("**%s** · %d of %s verified, %d not as published\n", task.Definition.Name, done, plural(len(intervals), "interval"), differ))
+	}
+	show()
+	places := workflow.NewSemaphore(ctx, verifyingAtOnce)
+	group := workflow.NewWaitGroup(ctx)
+	var failed error
+	for i, interval := range intervals {
+		if err := places.Acquire(ctx, 1); err != nil {
+			failed = err
+			break
+		}
+		group.Add(1)
+		workflow.Go(ctx, func(ctx workflow.Context) {
+			defer group.Done()
+			defer places.Release(1)
+			step := activities.RunTask{Definition: task.Definition, Run: export.Run{Export: task.Definition.Name, Interval: interval, Revision: export.FirstRevision}}
+			ctx = workflow.WithActivityOptions(ctx, withSummary(ctx, "verify "+interval.String()))
+			if err := workflow.ExecuteActivity(ctx, steps.VerifyRun, step).Get(ctx, &report.Intervals[i]); err != nil {
+				if failed == nil {
+					failed = err
+				}
+				return
+			}
+			done++
+			if result := report.Intervals[i].Result; result == export.VerifiedDiffers || result == export.VerifiedMissing {
+				differ++
+			}
+			show()
+		})
+		if failed != nil {
+			break
+		}
+	}
+	group.Wait(ctx)
+	return report, failed
+}
+
+func withSummary(ctx workflow.Context, summary string) workflow.ActivityOptions {
+	options := workflow.GetActivityOptions(ctx)
+	options.Summary = summary
+	return options
+}
+
+func toVerify(task export.VerifyTask) ([]export.Interval, error) {
+	definition := task.Definition.WithDefaults()
+	if err := definition.Validate(); err != nil {
+		return nil, err
+	}
+	grid, err := definition.Grid()
+	if err != nil {
+		return nil, err
+	}
+	intervals, err := grid.Split(task.Span)
+	if err == nil && len(intervals) > maxVerified {
+		err = export.Errorf(export.KindConfig, "%s has %d intervals, at most %d are verified at a time: give a shorter range", task.Span, len(intervals), maxVerified)
+	}
+	return intervals, err
+}
