@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 
@@ -11,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/millrace/millrace/destinations"
+	"github.com/millrace/millrace/eventstore"
 	"github.com/millrace/millrace/export"
 )
 
@@ -51,7 +53,11 @@ func (s *Steps) VerifyRun(ctx context.Context, task RunTask) (export.Verificatio
 	if err != nil {
 		return found, failure(ctx, err)
 	}
-	if differs := disagrees(*manifest); differs != "" {
+	differs, err := s.disagrees(ctx, *manifest)
+	if err != nil {
+		return found, failure(ctx, err)
+	}
+	if differs != "" {
 		differences = append(differences, export.Difference{Chunk: -1, What: differs})
 	}
 	switch {
@@ -106,17 +112,31 @@ func (s *Steps) verifyFiles(ctx context.Context, files destinations.ReadsBack, m
 	return differences, err
 }
 
-// disagrees says in which way a manifest does not agree with itself, if it does not: its receipts add up to what it proves.
-func disagrees(manifest export.Manifest) string {
-	if manifest.Proof.Source == nil {
-		return ""
+// disagrees says in which way a manifest does not agree with itself or with the ledger, if it does not: its receipts add up
+// to what it proves, and that is what the ledger keeps, out of reach of who can write to the destination.
+func (s *Steps) disagrees(ctx context.Context, manifest export.Manifest) (string, error) {
+	says := manifest.Proof.Source
+	if says != nil {
+		proof, err := export.Proof{}.WithContents(manifest.Proof.Level, manifest.Receipts)
+		if err != nil {
+			return err.Error(), nil //nolint:nilerr // it is a finding
+		}
+		if *proof.Source != *says {
+			return fmt.Sprintf("the manifest's receipts have %s together, its proof says %s", proof.Source, says), nil
+		}
 	}
-	proof, err := export.Proof{}.WithContents(manifest.Proof.Level, manifest.Receipts)
-	switch {
-	case err != nil:
-		return err.Error()
-	case *proof.Source != *manifest.Proof.Source:
-		return "the manifest's receipts have " + proof.Source.String() + " together, its proof says " + manifest.Proof.Source.String()
+	rows, err := s.Events.Runs(ctx, eventstore.RunFilter{Export: manifest.Run.Export, Interval: manifest.Run.Interval})
+	if err != nil {
+		return "", err
 	}
-	return ""
+	for _, row := range rows {
+		switch {
+		case row.Run.Revision != manifest.Run.Revision || row.Status != eventstore.StatusPublished || row.Source == nil:
+		case says == nil:
+			return fmt.Sprintf("the manifest proves nothing, the ledger says %s", row.Source), nil
+		case *row.Source != *says:
+			return fmt.Sprintf("the manifest says %s, the ledger %s", says, row.Source), nil
+		}
+	}
+	return "", nil
 }

@@ -104,6 +104,8 @@ func (s *Store) insertRun(ctx context.Context, row LedgerRow) error {
 type RunFilter struct {
 	// Export is the export's name; all exports when empty.
 	Export string
+	// Interval narrows to the revisions of one interval, when it is set.
+	Interval export.Interval
 	// Since leaves out the runs whose interval ended before it; no bound when zero.
 	Since time.Time
 	// Limit bounds the answer; 100 when 0.
@@ -172,6 +174,9 @@ func runsQuery(filter RunFilter) (string, []any) {
 	conditions, args := []string{"1"}, []any{}
 	if filter.Export != "" {
 		conditions, args = append(conditions, "export = ?"), append(args, filter.Export)
+	}
+	if !filter.Interval.Start.IsZero() {
+		conditions = append(conditions, "interval_start = "+hour(filter.Interval.Start.Unix()), "interval_end = "+hour(filter.Interval.End.Unix()))
 	}
 	if !filter.Since.IsZero() {
 		conditions = append(conditions, "interval_end >= "+hour(filter.Since.Unix()))

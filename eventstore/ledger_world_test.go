@@ -21,6 +21,7 @@ func ledgerRow(name string, end time.Time) eventstore.LedgerRow {
 		DefinitionHash: "d", PlanHash: "p", Closing: export.Closing{Rule: export.RuleWatermark, Watermark: end.Format(time.RFC3339Nano)},
 		Rows: 10, Bytes: 20, Files: 2, Proof: export.ProofStream, Manifest: "events/_millrace/x/manifest.json",
 		WorkflowID: name + "-x", RunID: "r", StartedAt: end.Add(time.Minute), PublishedAt: end.Add(2 * time.Minute), Attempts: 3,
+		Source: &export.Content{Rows: 10, Hash: 1<<63 + 5}, Stored: &export.Content{Rows: 10, Hash: 7}, Durations: map[string]int64{"waiting": 12, "writing": 345},
 	}
 }
 
@@ -56,6 +57,7 @@ func TestLedgerKeepsOneRowForEachRun(t *testing.T) {
 	expect(eventstore.RunFilter{}, published)
 
 	failed := published
+	failed.Source, failed.Stored, failed.Durations = nil, nil, nil
 	failed.Status, failed.PublishedAt, failed.ErrorKind, failed.Error = eventstore.StatusFailed, time.Time{}, export.KindQuota, "the bucket is full"
 	record(failed)
 	expect(eventstore.RunFilter{}, published)
@@ -73,8 +75,10 @@ func TestLedgerKeepsOneRowForEachRun(t *testing.T) {
 	expect(eventstore.RunFilter{Export: "shop-events"}, revised, published, earlier)
 	expect(eventstore.RunFilter{Export: "shop-events", Since: end}, revised, published)
 	expect(eventstore.RunFilter{Limit: 1}, other)
+	expect(eventstore.RunFilter{Export: "shop-events", Interval: earlier.Run.Interval}, earlier)
 
 	succeeded := earlier
+	succeeded.Source = &export.Content{} // nothing at all has a hash, too
 	succeeded.Status, succeeded.ErrorKind, succeeded.Error, succeeded.PublishedAt = eventstore.StatusPublished, "", "", end
 	record(succeeded)
 	eventstoretest.Exec(t, "OPTIMIZE TABLE `"+store.Database()+"`.ledger FINAL")

@@ -180,9 +180,12 @@ func (t *thread) zombie(rows func(team string) string) func(key string) {
 }
 
 // encode has ClickHouse make a Parquet file of a query.
-func (t *thread) encode(query string) []byte {
+func (t *thread) encode(query string) []byte { return t.query(query + " FORMAT Parquet") }
+
+// query asks ClickHouse by HTTP. It may be called from another goroutine.
+func (t *thread) query(query string) []byte {
 	address := testworld.Env(t.T, "MILLRACE_CLICKHOUSE_HTTP_URL") + "/?database=" + t.events.Database()
-	answer, err := http.Post(address, "text/plain", strings.NewReader(query+" FORMAT Parquet")) //nolint:noctx // a test's own
+	answer, err := http.Post(address, "text/plain", strings.NewReader(query)) //nolint:noctx // a test's own
 	if err != nil {
 		t.Error(err)
 		return nil

@@ -64,8 +64,14 @@ func TestVerifyNamesIntervalAndChunkOfWhatHasChangedSince(tt *testing.T) {
 		t.Fatal(err)
 	}
 	// A stranger who knows the format makes the file, its tag and its receipt agree, and cannot make the rows agree.
-	t.forge(definition, 3, 1)
-	intervals = results(whole, export.VerifiedDiffers, export.VerifiedDiffers, export.VerifiedDiffers, whole, export.VerifiedMissing)
+	t.forge(definition, 3, 1, false)
+	// One who makes these agree as well cannot make the ledger agree.
+	t.forge(definition, 4, 1, true)
+	differs := export.VerifiedDiffers
+	intervals = results(whole, differs, differs, differs, differs, export.VerifiedMissing)
+	if differences := intervals[4].Differences; len(differences) != 1 || differences[0].Chunk != -1 || !strings.Contains(differences[0].What, "the ledger") {
+		t.Errorf("of the well forged hour the differences are %+v", differences)
+	}
 	for n, chunk := range map[int]int{1: 2, 2: 0, 3: 1} {
 		differences := intervals[n].Differences
 		if len(differences) != 1 || differences[0].Chunk != chunk || !strings.HasSuffix(file(n, chunk), differences[0].Location) || differences[0].What == "" {
@@ -79,8 +85,9 @@ func TestVerifyNamesIntervalAndChunkOfWhatHasChangedSince(tt *testing.T) {
 
 func ptr(text string) *string { return &text }
 
-// forge puts a file of other rows into the place of a chunk, and makes the manifest say its size, tag and checksum.
-func (t *thread) forge(definition export.Definition, n, chunk int) {
+// forge puts a file of other rows into the place of a chunk, and makes the manifest say its size, tag and checksum; when it
+// does it well, its rows and their hash, too.
+func (t *thread) forge(definition export.Definition, n, chunk int, well bool) {
 	t.Helper()
 	key := strings.Replace(t.markKey(definition.Name, 1), hour(0).Key(), hour(n).Key(), 1)
 	manifest := t.manifest(key)
@@ -94,6 +101,19 @@ func (t *thread) forge(definition export.Definition, n, chunk int) {
 		t.Fatal(err)
 	}
 	receipt.ETag, receipt.Bytes, receipt.Checksum = strings.Trim(*head.ETag, `"`), uint64(len(content)), "crc64nvme:"+*head.ChecksumCRC64NVME
+	if well {
+		var other export.Content
+		if _, err := fmt.Sscan(string(t.query("SELECT count(), sum("+eventstore.EventsHash()+") FROM ("+rows+")")), &other.Rows, &other.Hash); err != nil {
+			t.Fatal(err)
+		}
+		before, err := receipt.Content()
+		if err != nil {
+			t.Fatal(err)
+		}
+		receipt.Rows, receipt.Hash = other.Rows, other.HashText()
+		sum := export.Content{Rows: manifest.Proof.Source.Rows - before.Rows, Hash: manifest.Proof.Source.Hash - before.Hash}.Plus(other)
+		manifest.Rows, manifest.Proof.Source = sum.Rows, &sum
+	}
 	text, err := json.Marshal(manifest)
 	if err != nil {
 		t.Fatal(err)
