@@ -133,6 +133,20 @@ func TestOtherRowsInAFileAreNoticed(t *testing.T) {
 	}
 }
 
+// Who reads files by Millrace's declared columns does not care for others that a Parquet file has; in JSON they are refused.
+func TestAColumnTooManyIsNotComparedInParquet(t *testing.T) {
+	s := newStored(t)
+	forEachEncoding(t, func(t *testing.T, encoding export.Encoding) {
+		err := s.holds(t, encoding, bytes.NewReader(s.changed(t, encoding, "SELECT "+eventstore.SelectEvents()+", 'more' AS more FROM events")))
+		switch {
+		case encoding.Format == export.FormatParquet && err != nil:
+			t.Errorf("in Parquet: %v", err)
+		case encoding.Format == export.FormatJSONEachRow && !errors.Is(err, eventstore.ErrUnreadable):
+			t.Errorf("in JSON: %v", err)
+		}
+	})
+}
+
 // A damaged file never has the content, or it has it and the bytes did not matter.
 func TestDamagedFilesAreNoticed(t *testing.T) {
 	s := newStored(t)

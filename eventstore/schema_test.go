@@ -1,6 +1,7 @@
 package eventstore
 
 import (
+	"os"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -42,5 +43,16 @@ func TestConstraintIsTheOneOfTheSchema(t *testing.T) {
 	}
 	if !strings.Contains(string(text), "CONSTRAINT arrival CHECK "+ArrivalConstraint+"\n") {
 		t.Errorf("schema/0002_events.sql has another constraint than ArrivalConstraint")
+	}
+}
+
+// docs/proof.md tells readers how to compute the hash by themselves.
+func TestTheGuideToTheProofHasTheStructure(t *testing.T) {
+	text, err := os.ReadFile("../docs/proof.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(text), "\n"+EventsStructure()+"\n") {
+		t.Errorf("docs/proof.md does not have the line\n%s", EventsStructure())
 	}
 }

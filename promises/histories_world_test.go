@@ -66,6 +66,11 @@ func TestHistoriesOfAllKindsReplay(tt *testing.T) {
 	t.tamper.do(nil, nil, nil)
 	t.history("next revision of another's", t.run(tampered("rotten", export.ProofReadback), hour(0)))
 	t.supersede()
+	span := export.Interval{Start: hour(0).Start, End: hour(6).End}
+	if _, err := t.starter.Verify(t.Context(), several, span); err != nil {
+		t.Error(err)
+	}
+	t.history("verified", starter.Started{WorkflowID: "verify-several-" + span.Key()})
 
 	// The watermark stands at the beginning of the test, so the minute that has just begun is waited for.
 	minutely := hourly("minutely", 1)
@@ -145,6 +150,7 @@ func (t *thread) history(kind string, started starter.Started) {
 	}
 	replayer := sdk.NewWorkflowReplayer()
 	replayer.RegisterWorkflowWithOptions(workflows.Export, workflow.RegisterOptions{Name: workflows.NameExport})
+	replayer.RegisterWorkflowWithOptions(workflows.Verify, workflow.RegisterOptions{Name: workflows.NameVerify})
 	if err := replayer.ReplayWorkflowHistory(nil, history); err != nil {
 		t.Errorf("%s: %v", kind, err)
 	}

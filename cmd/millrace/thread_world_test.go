@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/millrace/millrace/eventstore"
 	"github.com/millrace/millrace/export"
 	"github.com/millrace/millrace/internal/testworld"
 	"github.com/millrace/millrace/starter"
@@ -108,6 +109,28 @@ func TestAnEventBecomesAFile(t *testing.T) {
 	w.doJSON(&status, exitDone, "status", "shop-events")
 	if status.Watermark == nil || status.Watermark.At == nil || len(status.Exports[0].Last) == 0 || len(status.Exports[0].Warnings) > 0 {
 		t.Errorf("status: %+v", status)
+	}
+	var verified export.VerifyReport
+	w.doJSON(&verified, exitDone, "verify", "shop-events", "--start", clock(began), "--end", clock(end))
+	if !verified.Whole() || len(verified.Intervals) != len(first) {
+		t.Errorf("verify: %+v", verified)
+	}
+	var ledger []recordedRun
+	w.doJSON(&ledger, exitDone, "runs", "shop-events")
+	var recorded uint64
+	for _, run := range ledger {
+		if run.Status != eventstore.StatusPublished || run.Proof != export.ProofReadback || run.Source == nil || run.Stored == nil || *run.Source != *run.Stored {
+			t.Errorf("runs: %+v", run)
+		}
+		if !run.Start.Before(began) && !run.End.After(end) {
+			recorded += run.Rows
+		}
+	}
+	if recorded != uint64(len(sent)) {
+		t.Errorf("the ledger has %d rows of %d", recorded, len(sent))
+	}
+	if table, _ := w.do(exitDone, "runs", "--since", clock(began)); !strings.Contains(table, "readback "+ledger[0].Source.HashText()) {
+		t.Errorf("runs prints\n%s", table)
 	}
 	table, _ := w.do(exitDone, "status")
 	if !strings.Contains(table, "shop-events  1m     1     s3:lake") {
