@@ -119,7 +119,7 @@ func (s *Steps) disagrees(ctx context.Context, manifest export.Manifest) (string
 	if says != nil {
 		proof, err := export.Proof{}.WithContents(manifest.Proof.Level, manifest.Receipts)
 		if err != nil {
-			return err.Error(), nil //nolint:nilerr // it is a finding
+			return err.Error(), nil
 		}
 		if *proof.Source != *says {
 			return fmt.Sprintf("the manifest's receipts have %s together, its proof says %s", proof.Source, says), nil

@@ -148,7 +148,7 @@ func (t *thread) queryLog() []string {
 	t.Helper()
 	address := testworld.Env(t.T, "MILLRACE_CLICKHOUSE_HTTP_URL")
 	query := "SELECT * FROM system.query_log WHERE current_database = '" + t.events.Database() + "' FORMAT JSONEachRow"
-	answer, err := http.Post(address, "text/plain", strings.NewReader(query)) //nolint:noctx // a test's own
+	answer, err := http.Post(address, "text/plain", strings.NewReader(query))
 	if err != nil {
 		t.Fatal(err)
 	}

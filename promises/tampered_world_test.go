@@ -185,7 +185,7 @@ func (t *thread) encode(query string) []byte { return t.query(query + " FORMAT P
 // query asks ClickHouse by HTTP. It may be called from another goroutine.
 func (t *thread) query(query string) []byte {
 	address := testworld.Env(t.T, "MILLRACE_CLICKHOUSE_HTTP_URL") + "/?database=" + t.events.Database()
-	answer, err := http.Post(address, "text/plain", strings.NewReader(query)) //nolint:noctx // a test's own
+	answer, err := http.Post(address, "text/plain", strings.NewReader(query))
 	if err != nil {
 		t.Error(err)
 		return nil
