@@ -124,12 +124,12 @@ func (s *Store) compareFile(ctx context.Context, query FileQuery, body *fileBody
 	}
 	defer func() { _ = response.Body.Close() }()
 	if response.StatusCode != http.StatusOK {
-		return true, verdictOn(refusal(response))
+		return true, verdictOn(refusal(response), summary(response).read)
 	}
 	if _, err := io.Copy(io.Discard, response.Body); err != nil {
 		return false, connectionError(err)
 	}
-	if written := writtenRows(response); written != 1 {
+	if written := summary(response).written; written != 1 {
 		return true, export.Errorf(export.KindSourceUnavailable, "its answer says that %d rows were inserted where 1 says that it compared: is there a proxy on the way that takes the header %s off?", written, headerSummary)
 	}
 	return true, nil
@@ -158,18 +158,17 @@ var readSettings = map[string]string{
 
 const headerSummary = "X-ClickHouse-Summary"
 
-// writtenRows is how many rows an insert has written, by its answer.
-func writtenRows(response *http.Response) uint64 {
-	var summary struct {
+// summary is how many rows an insert has read and written, by its answer; 0 where it does not say.
+func summary(response *http.Response) (rows struct{ read, written uint64 }) {
+	var told struct {
+		ReadRows    string `json:"read_rows"`
 		WrittenRows string `json:"written_rows"`
 	}
-	if err := json.Unmarshal([]byte(response.Header.Get(headerSummary)), &summary); err != nil {
-		return 0
+	if json.Unmarshal([]byte(response.Header.Get(headerSummary)), &told) != nil {
+		return rows
 	}
-	rows, err := strconv.ParseUint(summary.WrittenRows, 10, 64)
-	if err != nil {
-		return 0
-	}
+	rows.read, _ = strconv.ParseUint(told.ReadRows, 10, 64)
+	rows.written, _ = strconv.ParseUint(told.WrittenRows, 10, 64)
 	return rows
 }
 
@@ -189,10 +188,10 @@ var unreadableCodes = []int32{
 
 // verdictOn tells what the server found in the file from its other troubles. The text of the exception stays out of a
 // verdict, for it shows pieces of rows.
-func verdictOn(err error) error {
+func verdictOn(err error, read uint64) error {
 	switch code := exceptionCode(err); {
 	case code == codeThrown:
-		return ErrOtherContent
+		return fmt.Errorf("%w (it has %d)", ErrOtherContent, read)
 	case slices.Contains(unreadableCodes, code):
 		return fmt.Errorf("%w (its code is %d)", ErrUnreadable, code)
 	}

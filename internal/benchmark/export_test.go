@@ -33,11 +33,11 @@ import (
 	"github.com/millrace/millrace/starter"
 )
 
-// pairs is how often the two are measured in turn.
+// pairs is how often all are measured in turn.
 const pairs = 5
 
-// TestExportToParquetAgainstInsertIntoS3 writes the same rows to the same store twice: by a run of Millrace, and by
-// ClickHouse's own INSERT INTO FUNCTION s3(…) with the same settings of the format.
+// TestExportToParquetAgainstInsertIntoS3 writes the same rows to the same store: by runs of Millrace with each level of
+// proof, and by ClickHouse's own INSERT INTO FUNCTION s3(…) with the same settings of the format and no proof.
 func TestExportToParquetAgainstInsertIntoS3(t *testing.T) {
 	rows := number(t, "MILLRACE_BENCH_ROWS", 2_000_000)
 	past := newPast(t, rows)
@@ -50,7 +50,9 @@ func TestExportToParquetAgainstInsertIntoS3(t *testing.T) {
 	starts := &starter.Starter{Temporal: temporal}
 
 	fmt.Printf("machine: %d CPUs, %s/%s, %s; ClickHouse %s\n", runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version(), past.version)
-	fmt.Printf("rows: %d, %d B of properties on average; Parquet, zstd; %d pairs in turn\n\n", rows, past.properties/rows, pairs)
+	fmt.Printf("rows: %d, %d B of properties on average; Parquet, zstd; %d rounds, each thing once in a round\n", rows, past.properties/rows, pairs)
+	fmt.Printf("stream and readback: a run from its start to its end, with that level of proof; INSERT has no proof.\n")
+	fmt.Printf("hash: count and hash of the source alone; verify: the files read back alone, as the workflow Verify does it.\n\n")
 	for _, layout := range []struct {
 		name      string
 		chunkRows uint64
@@ -58,22 +60,28 @@ func TestExportToParquetAgainstInsertIntoS3(t *testing.T) {
 		{"one chunk, one file", uint64(rows)},
 		{"four chunks, four files, in parallel", uint64(rows) / 4},
 	} {
-		fmt.Printf("%s\n%6s %12s %12s %12s %14s %14s\n", layout.name, "pair", "run", "its chunks", "INSERT", "run÷INSERT", "chunks÷INSERT")
-		var whole, writing []float64
-		for pair := range pairs + 1 {
+		fmt.Printf("%s\n%6s %9s %9s %9s %9s %9s %14s %16s %12s %16s\n", layout.name, "round", "stream", "readback", "INSERT", "hash", "verify",
+			"stream÷INSERT", "readback÷INSERT", "hash÷stream", "verify÷readback")
+		ratios := make([][]float64, 4)
+		for round := range pairs + 1 {
 			name := testworld.Name(t)
-			run, chunks := past.export(t, starts, name, layout.chunkRows)
-			insert := past.insert(t, name)
-			if pair == 0 {
-				continue // the first warms both up
+			stream, _ := past.export(t, starts, name+"-stream", layout.chunkRows, export.ProofStream)
+			readback, _ := past.export(t, starts, name, layout.chunkRows, export.ProofReadback)
+			insert, hash, verify := past.insert(t, name), past.hash(t), past.verify(t, starts, name, layout.chunkRows)
+			if round == 0 {
+				continue // the first warms all up
 			}
-			whole, writing = append(whole, run.Seconds()/insert.Seconds()), append(writing, chunks.Seconds()/insert.Seconds())
-			fmt.Printf("%6d %11.2fs %11.2fs %11.2fs %14.2f %14.2f\n", pair, run.Seconds(), chunks.Seconds(), insert.Seconds(), whole[pair-1], writing[pair-1])
+			fmt.Printf("%6d %8.2fs %8.2fs %8.2fs %8.2fs %8.2fs", round, stream.Seconds(), readback.Seconds(), insert.Seconds(), hash.Seconds(), verify.Seconds())
+			for n, width := range []int{14, 16, 12, 16} {
+				pair := [][2]time.Duration{{stream, insert}, {readback, insert}, {hash, stream}, {verify, readback}}[n]
+				ratios[n] = append(ratios[n], pair[0].Seconds()/pair[1].Seconds())
+				fmt.Printf(" %*.2f", width, ratios[n][round-1])
+			}
+			fmt.Println()
 		}
-		fmt.Printf("%6s %51.2f %14.2f\n", "median", median(whole), median(writing))
-		fmt.Printf("%6s %44.2f-%.2f %9.2f-%.2f\n\n", "range", slices.Min(whole), slices.Max(whole), slices.Min(writing), slices.Max(writing))
+		fmt.Printf("%6s %49s %14.2f %16.2f %12.2f %16.2f\n\n", "median", "", median(ratios[0]), median(ratios[1]), median(ratios[2]), median(ratios[3]))
 	}
-	fmt.Printf("peak memory of the worker (VmHWM): %d MiB, after %d runs\n", peak(t, worker), 2*(pairs+1))
+	fmt.Printf("peak memory of the worker (VmHWM): %d MiB, after %d runs\n", peak(t, worker), 4*(pairs+1))
 }
 
 // past is a table with one full hour of yesterday.
@@ -193,12 +201,10 @@ connections:
 }
 
 // export has the worker run one export of the hour, and answers how long the run took, and its chunks alone.
-func (p *past) export(t *testing.T, starts *starter.Starter, name string, chunkRows uint64) (run, chunks time.Duration) {
+func (p *past) export(t *testing.T, starts *starter.Starter, name string, chunkRows uint64, proof string) (run, chunks time.Duration) {
 	t.Helper()
-	definition := export.Definition{
-		Name: name, Team: export.Team{ID: 1}, Connection: "lake", Every: export.Duration(time.Hour), ChunkRows: chunkRows,
-		Destination: "s3", Settings: json.RawMessage(`{"prefix":"bench","format":"parquet","compression":"zstd"}`),
-	}.WithDefaults()
+	definition := definition(name, chunkRows)
+	definition.Proof = proof
 	started, err := starts.Start(t.Context(), definition, p.interval)
 	if err != nil {
 		t.Fatal(err)
@@ -211,6 +217,35 @@ func (p *past) export(t *testing.T, starts *starter.Starter, name string, chunkR
 		t.Fatalf("the run wrote %d rows of %d", outcome.Rows, p.rows)
 	}
 	return p.times(t, starts.Temporal, started)
+}
+
+func definition(name string, chunkRows uint64) export.Definition {
+	return export.Definition{
+		Name: name, Team: export.Team{ID: 1}, Connection: "lake", Every: export.Duration(time.Hour), ChunkRows: chunkRows,
+		Destination: "s3", Settings: json.RawMessage(`{"prefix":"bench","format":"parquet","compression":"zstd"}`),
+	}.WithDefaults()
+}
+
+// hash has ClickHouse compute the content of the source alone.
+func (p *past) hash(t *testing.T) time.Duration {
+	t.Helper()
+	began := time.Now()
+	content, err := p.store.ChunkContent(t.Context(), eventstore.ChunkQuery{Interval: p.interval, Team: export.Team{ID: 1}})
+	if err != nil || content.Rows != uint64(p.rows) {
+		t.Fatalf("the source has %s, %v", content, err)
+	}
+	return time.Since(began)
+}
+
+// verify has the worker read the files of an export back alone.
+func (p *past) verify(t *testing.T, starts *starter.Starter, name string, chunkRows uint64) time.Duration {
+	t.Helper()
+	began := time.Now()
+	report, err := starts.Verify(t.Context(), definition(name, chunkRows), p.interval)
+	if err != nil || len(report.Intervals) != 1 || report.Intervals[0].Result != export.VerifiedWhole {
+		t.Fatalf("verified: %+v, %v", report, err)
+	}
+	return time.Since(began)
 }
 
 // times reads out of a run's history how long it took, and from its first chunk's start to its last chunk's end.
