@@ -37,14 +37,14 @@ func TestBadInputGetsAClearAnswer(tt *testing.T) {
 		kind           export.Kind
 		message        string
 	}{
-		{"unknown connection", `"lake"`, `"lak"`, export.KindConfig, `shop-events 2026-03-01T00:00:00Z–2026-03-01T01:00:00Z r1: connection "lak" is not in …/millrace.yaml: the connections there are lake, slow, nowhere, stranger`},
+		{"unknown connection", `"lake"`, `"lak"`, export.KindConfig, `shop-events 2026-03-01T00:00:00Z–2026-03-01T01:00:00Z r1: connection "lak" is not in …/millrace.yaml: the connections there are lake, slow, tampered, nowhere, stranger`},
 		{"bucket missing", `"lake"`, `"nowhere"`, export.KindNotFound, `shop-events 2026-03-01T00:00:00Z–2026-03-01T01:00:00Z r1: list events/_millrace/shop-events/20260301T000000Z--20260301T010000Z/: bucket "BUCKET-missing" at http://…: the bucket does not exist: create it, or correct bucket in the connection (NoSuchBucket)`},
 		{"wrong keys", `"lake"`, `"stranger"`, export.KindAuth, `shop-events 2026-03-01T00:00:00Z–2026-03-01T01:00:00Z r1: list events/_millrace/shop-events/20260301T000000Z--20260301T010000Z/: bucket "BUCKET" at http://…: the secret does not fit the access key: correct secret_access_key in the connection (SignatureDoesNotMatch)`},
 		{"interval in the future", `"2026-03-01T01:00:00Z"`, `"2096-03-01T01:00:00Z"`, export.KindConfig, `interval 2026-03-01T00:00:00Z–2096-03-01T01:00:00Z ends in the future, it is …Z now: wait until it has ended, or give an earlier one`},
 		{"start after end", `"2026-03-01T00:00:00Z"`, `"2026-03-01T02:00:00Z"`, export.KindConfig, `start 2026-03-01T02:00:00Z is not before end 2026-03-01T01:00:00Z: an interval is [start, end), give a later end`},
 		{"off the grid", `"2026-03-01T00:00:00Z"`, `"2026-03-01T00:30:00Z"`, export.KindConfig, `start 2026-03-01T00:30:00Z is not a boundary of the export's grid (every 1h): the nearest are 2026-03-01T00:00:00Z and 2026-03-01T01:00:00Z`},
 		{"no interval", `"start": "2026-03-01T00:00:00Z", "end": "2026-03-01T01:00:00Z", `, ``, export.KindConfig, `start and end are missing: a run that no schedule starts must say its interval, as RFC 3339 times`},
-		{"unknown field", `"every"`, `"evry"`, export.KindConfig, `export "shop-events": unknown field "evry": the fields are name, title, team, model, connection, every, offset, time_zone, chunk_rows, give_up_after, start and end in a run's input, and one block named after the destination, such as "s3"`},
+		{"unknown field", `"every"`, `"evry"`, export.KindConfig, `export "shop-events": unknown field "evry": the fields are name, title, team, model, connection, every, offset, time_zone, chunk_rows, give_up_after, proof, start and end in a run's input, and one block named after the destination, such as "s3"`},
 		{"unknown field of the destination", `"prefix"`, `"prefx"`, export.KindConfig, `shop-events 2026-03-01T00:00:00Z–2026-03-01T01:00:00Z r1: export "shop-events": s3: unknown field "prefx": the fields are prefix, format, compression`},
 		{"unknown destination", `"s3"`, `"s4"`, export.KindConfig, `shop-events 2026-03-01T00:00:00Z–2026-03-01T01:00:00Z r1: export "shop-events": unknown field or destination "s4": the destinations are s3`},
 		{"not JSON of an export", typed, `["shop-events"]`, export.KindConfig, `definition must be a JSON object, such as {"name": "shop-events", …}, not array`},
