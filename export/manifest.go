@@ -1,6 +1,7 @@
 package export
 
-// Receipt is what writing a chunk yielded. It stays below 300 bytes of JSON, for every receipt is in the run's history.
+// Receipt is what writing a chunk yielded. It stays below 300 bytes of JSON, for every receipt is in the run's history;
+// with an export's name of more than 45 letters it may have 20 more.
 type Receipt struct {
 	Chunk int `json:"chunk"`
 	// Location is where the chunk lies, in the destination's words: an object's key below the export's prefix.
