@@ -1,6 +1,7 @@
 package workflows
 
 import (
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -24,9 +25,11 @@ const (
 
 // Verify reads the published intervals of a range again, and holds what lies at the destination against the manifests:
 // it reports what is whole, what differs and where, and what is missing. It changes nothing, and may run at any time.
-func Verify(ctx workflow.Context, task export.VerifyTask) (export.VerifyReport, error) {
+//
+// The input is the JSON of an export.VerifyTask, read here and not by the SDK, as that of Export.
+func Verify(ctx workflow.Context, input json.RawMessage) (export.VerifyReport, error) {
+	task, intervals, err := toVerify(input)
 	report := export.VerifyReport{Export: task.Definition.Name, Intervals: []export.Verification{}}
-	intervals, err := toVerify(task)
 	if err != nil {
 		return report, temporal.NewNonRetryableApplicationError(err.Error(), string(export.KindOf(err)), nil)
 	}
@@ -81,18 +84,22 @@ func withSummary(ctx workflow.Context, summary string) workflow.ActivityOptions 
 	return options
 }
 
-func toVerify(task export.VerifyTask) ([]export.Interval, error) {
-	definition := task.Definition.WithDefaults()
-	if err := definition.Validate(); err != nil {
-		return nil, err
+func toVerify(input json.RawMessage) (export.VerifyTask, []export.Interval, error) {
+	var task export.VerifyTask
+	if err := json.Unmarshal(input, &task); err != nil {
+		return task, nil, export.Errorf(export.KindConfig, "the workflow's input is not the JSON of a verification, such as {\"definition\": {…}, \"span\": {\"start\": \"2026-11-23T10:00:00Z\", \"end\": …}}: %w", err)
 	}
-	grid, err := definition.Grid()
+	task.Definition = task.Definition.WithDefaults()
+	if err := task.Definition.Validate(); err != nil {
+		return task, nil, err
+	}
+	grid, err := task.Definition.Grid()
 	if err != nil {
-		return nil, err
+		return task, nil, err
 	}
 	intervals, err := grid.Split(task.Span)
 	if err == nil && len(intervals) > maxVerified {
 		err = export.Errorf(export.KindConfig, "%s has %d intervals, at most %d are verified at a time: give a shorter range", task.Span, len(intervals), maxVerified)
 	}
-	return intervals, err
+	return task, intervals, err
 }

@@ -15,13 +15,15 @@ import (
 	"github.com/millrace/millrace/internal/failpoint"
 )
 
-// childVariable makes a process of this test binary do one run and end.
+// childVariable makes a process of this test binary do one run, or close its revision, and end.
 const childVariable = "MILLRACE_TEST_S3_RUN"
 
 // childRun is what such a process is told.
 type childRun struct {
 	Connection connection  `json:"connection"`
 	Plan       export.Plan `json:"plan"`
+	// Close is set for a process that closes the revision instead.
+	Close *export.Closed `json:"close,omitempty"`
 }
 
 func init() {
@@ -42,7 +44,11 @@ func runAsChild(told string) int {
 		return 2
 	}
 	destination, err := open(context.Background(), connectionBlock, run.Plan.Definition.Settings)
-	if err == nil {
+	switch {
+	case err != nil:
+	case run.Close != nil:
+		_, err = destination.Close(context.Background(), *run.Close)
+	default:
 		_, err = runOnce(context.Background(), destination, run.Plan)
 	}
 	if err != nil {
@@ -79,18 +85,7 @@ func TestAProcessKilledAtAnySideEffectIsSucceeded(t *testing.T) {
 		t.Run(fmt.Sprintf("%s with %d rows", test.point, test.rows), func(t *testing.T) {
 			b := newBucket(t)
 			plan := planOf(t, test.rows)
-			program, err := os.Executable()
-			if err != nil {
-				t.Fatal(err)
-			}
-			child := exec.CommandContext(t.Context(), program)
-			child.Env = append(os.Environ(),
-				childVariable+"="+string(encoded(t, childRun{b.connection, plan})), failpoint.Variable+"="+test.point+"=kill@1")
-			output, err := child.CombinedOutput()
-			var ended *exec.ExitError
-			if !errors.As(err, &ended) || ended.Exited() {
-				t.Fatalf("the process was to be killed and ended with %v:\n%s", err, output)
-			}
+			isKilled(t, test.point, childRun{Connection: b.connection, Plan: plan})
 			published, err := b.open(t, jsonSettings).Published(t.Context(), plan.Run)
 			if done := test.point == "s3.manifest.answered"; err != nil || (published != nil) != done {
 				t.Errorf("published after the kill: %v (%v), want %t", published, err, done)
@@ -99,6 +94,39 @@ func TestAProcessKilledAtAnySideEffectIsSucceeded(t *testing.T) {
 				t.Fatalf("the successor: %v", err)
 			}
 			b.wantRun(t, test.leaves)
+		})
+	}
+}
+
+// isKilled runs a child until it is killed at a point.
+func isKilled(t *testing.T, point string, told childRun) {
+	t.Helper()
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	child := exec.CommandContext(t.Context(), program)
+	child.Env = append(os.Environ(), childVariable+"="+string(encoded(t, told)), failpoint.Variable+"="+point+"=kill@1")
+	output, err := child.CombinedOutput()
+	var ended *exec.ExitError
+	if !errors.As(err, &ended) || ended.Exited() {
+		t.Fatalf("the process was to be killed and ended with %v:\n%s", err, output)
+	}
+}
+
+// Killed before its mark is written or after it, who closes is succeeded by who closes next, and one mark holds.
+func TestAProcessKilledWhileItClosesIsSucceeded(t *testing.T) {
+	for point, holds := range map[string]string{"s3.closed.put": "successor", "s3.closed.answered": "killed"} {
+		t.Run(point, func(t *testing.T) {
+			b := newBucket(t)
+			plan := planOf(t, 10)
+			mark := export.Closed{Version: export.ClosedVersion, Run: plan.Run, Reason: "killed", By: plan.By}
+			isKilled(t, point, childRun{Connection: b.connection, Plan: plan, Close: &mark})
+			mark.Reason = "successor"
+			ending, err := b.open(t, jsonSettings).Close(t.Context(), mark)
+			if err != nil || ending.Closed == nil || ending.Closed.Reason != holds {
+				t.Errorf("closed: %+v, %v, want that of the %s", ending, err, holds)
+			}
 		})
 	}
 }
