@@ -1,0 +1,89 @@
+//go:build world
+
+package main
+
+import (
+	"fmt"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/millrace/millrace/event"
+	"github.com/millrace/millrace/eventstore"
+	"github.com/millrace/millrace/eventstore/eventstoretest"
+	"github.com/millrace/millrace/export"
+	"github.com/millrace/millrace/internal/testworld"
+)
+
+// A worker that is killed after a chunk was stored, and before it was proved or told, is succeeded by one that takes the
+// file for the chunk only once it is read back: one file, one revision, proved.
+func TestAWorkerKilledWhileItProvesIsSucceeded(t *testing.T) {
+	t.Parallel()
+	for _, point := range []string{"s3.receipt", "s3.readback", "s3.readback.done"} {
+		t.Run(point, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.do(exitDone, "setup")
+			start := time.Date(2026, 3, 1, 10, 0, 0, 0, time.UTC)
+			w.loadPast(start.Add(time.Second), 500)
+			w.do(exitDone, "apply", "--yes")
+			w.do(exitDone, "run", "shop-events", "--start", clock(start), "--end", clock(start.Add(time.Minute)), "--detach")
+
+			plain := w.environment
+			w.environment = append(append([]string{}, plain...), "MILLRACE_FAILPOINTS="+point+"=kill@1")
+			victim := w.start("worker")
+			w.environment = plain
+			select {
+			case <-victim.ended:
+			case <-time.After(patience):
+				t.Fatalf("the worker was not killed:\n%s", victim.stderr())
+			}
+			if status := victim.command.ProcessState.Sys().(syscall.WaitStatus); !status.Signaled() {
+				t.Fatalf("the worker ended by itself: %s", victim.stderr())
+			}
+			w.start("worker")
+			var run recordedRun
+			testworld.Eventually(t, 3*patience, func() error {
+				var runs []recordedRun
+				w.doJSON(&runs, exitDone, "runs", "shop-events", "--limit", "1000")
+				for _, run = range runs {
+					if run.Start.Equal(start) {
+						return nil
+					}
+				}
+				return fmt.Errorf("the run is not in the ledger, which has %d", len(runs))
+			})
+			if run.Status != eventstore.StatusPublished || run.Revision != export.FirstRevision || run.Rows != 500 || run.Files != 1 {
+				t.Errorf("the ledger has %+v", run)
+			}
+			if run.Proof != export.ProofReadback || run.Source == nil || run.Stored == nil || *run.Source != *run.Stored || run.Source.Rows != 500 {
+				t.Errorf("it is proved by %s, %s and %s", run.Proof, run.Source, run.Stored)
+			}
+		})
+	}
+}
+
+// loadPast loads rows of the shop that arrived in the past, and lets the watermark be now.
+func (w *world) loadPast(arrival time.Time, rows int) {
+	w.t.Helper()
+	store, err := eventstore.Open(w.t.Context(), w.events)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer store.Close()
+	block := eventstore.Block{Source: "kafka/topic/0", Arrival: arrival, Token: uuid.NewString()}
+	for i := range rows {
+		block.Offsets = append(block.Offsets, uint64(i))
+		block.Rows = append(block.Rows, event.Row{
+			TeamID: 1, UUID: uuid.New(), Event: "visit", DistinctID: fmt.Sprint(i), Timestamp: arrival, Properties: `{"n": 1}`, ReceivedAt: arrival,
+		})
+	}
+	eventstoretest.LoadPast(w.t, store, block)
+	if err := store.PublishWatermarks(w.t.Context(), []eventstore.Mark{{
+		Source: block.Source, Topic: "topic", Partitions: 1, At: time.Now().UTC().Truncate(time.Microsecond), Owner: "test",
+	}}); err != nil {
+		w.t.Fatal(err)
+	}
+}
