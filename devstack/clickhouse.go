@@ -35,7 +35,7 @@ func (ClickHouse) Ports() []Port {
 }
 
 // Tools implements Part.
-func (ClickHouse) Tools() []Tool { return []Tool{ChdbTool{}} }
+func (ClickHouse) Tools() []Tool { return []Tool{chdbTool()} }
 
 // Command implements Part.
 func (ClickHouse) Command(site Site) (Command, error) {

@@ -101,6 +101,18 @@ func TestComposeFileStartsPartsAsDevstackDoes(t *testing.T) {
 			t.Errorf("docker-compose.yml does not set %s to %q", name, want)
 		}
 	}
+	_, tag, _ = strings.Cut(project.Services["postgres"].Image, ":")
+	if !strings.HasPrefix(postgresVersion, tag+".") {
+		t.Errorf("docker-compose.yml takes Postgres %s; devstack %s", tag, postgresVersion)
+	}
+	postgres := project.Services["postgres"].Environment
+	for name, want := range map[string]string{
+		"POSTGRES_USER": postgresUser, "POSTGRES_PASSWORD": postgresPassword, "POSTGRES_DB": postgresDatabase,
+	} {
+		if got := postgres[name]; got == nil || *got != want {
+			t.Errorf("docker-compose.yml does not set %s to %q", name, want)
+		}
+	}
 	s3 := project.Services["s3"]
 	for name, want := range map[string]string{"ROOT_ACCESS_KEY": s3AccessKey, "ROOT_SECRET_KEY": s3SecretKey} {
 		if got := s3.Environment[name]; got == nil || *got != want {

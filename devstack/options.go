@@ -26,7 +26,7 @@ type Options struct {
 }
 
 const usage = `devstack starts the systems that Millrace talks to, without Docker and without root:
-Temporal with its UI, ClickHouse, Kafka and S3, all on loopback.
+Temporal with its UI, ClickHouse, Kafka, S3 and Postgres, all on loopback.
 
 Usage:
   devstack [flags]                      start the world and keep it up until Ctrl-C
@@ -41,12 +41,13 @@ Flags:
                       worlds can be up side by side
   --data DIR          keep state in DIR (default: .devstack/data in the repository); the next start
                       with the same folder finds everything as it was left
-  --parts LIST        start only these parts, separated by commas: temporal, clickhouse, kafka, s3
+  --parts LIST        start only these parts, separated by commas: temporal, clickhouse, kafka, s3,
+                      postgres
   --early LIST        start COMMAND as soon as these parts answer. The addresses of the others are
                       in its environment already; they come up when their tools are built
   --port NAME=N       use port N for NAME: temporal (7233), temporal-ui (8233), clickhouse (9000),
-                      clickhouse-http (8123), kafka (9092), s3 (7070); may be repeated. Proxies are
-                      toxiproxy (8474) and NAME-proxy, 20000 above NAME
+                      clickhouse-http (8123), kafka (9092), s3 (7070), postgres (5432); may be
+                      repeated. Proxies are toxiproxy (8474) and NAME-proxy, 20000 above NAME
   --installed         use the temporal on PATH, if its server is 1.29 or newer, and do not build the
                       pinned one; the table names it
   --revive            start a part that dies again, in its folder and on its ports, instead of
@@ -61,9 +62,9 @@ Environment:
                       record; on the ports kafka (9092), kafka-2 (9093), kafka-3 (9094), and
                       kafka-controller-1 (9192) to -3 (9194)
 
-The first start on a machine builds temporal and versitygw and installs ClickHouse's engine, side
-by side; that takes some minutes and 5 GB at most, most of it Go's caches. The results are kept in
-the user's cache folder, or in $MILLRACE_CACHE.
+The first start on a machine builds temporal and versitygw and installs ClickHouse's engine and
+Postgres, side by side; that takes some minutes and 5 GB at most, most of it Go's caches. The
+results are kept in the user's cache folder, or in $MILLRACE_CACHE.
 
 Examples:
   devstack

@@ -34,8 +34,8 @@ func TestOptionsOfACommandLine(t *testing.T) {
 func TestCommandLinesThatAreRefusedWithARemedy(t *testing.T) {
 	for _, test := range []struct{ line, want string }{
 		{"true", `unexpected argument "true": a command comes after --, as in devstack -- true`},
-		{"--parts redis", `no part is named "redis"; there are temporal, clickhouse, kafka, s3`},
-		{"--port s4=1", `no port is named "s4"; there are temporal, temporal-ui, clickhouse, clickhouse-http, kafka, s3`},
+		{"--parts redis", `no part is named "redis"; there are temporal, clickhouse, kafka, s3, postgres`},
+		{"--port s4=1", `no port is named "s4"; there are temporal, temporal-ui, clickhouse, clickhouse-http, kafka, s3, postgres`},
 		{"--port kafka", `the port of kafka is "", which is no number from 1 to 65535`},
 		{"--port kafka=70000", `the port of kafka is "70000", which is no number from 1 to 65535`},
 		{"--port kafka=0", `the port of kafka is "0"`},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"os"
+	"time"
 )
 
 // Part is one system of the outside world that Millrace talks to. A part says what it needs and how it is
@@ -77,6 +78,10 @@ type Command struct {
 	Program string
 	Args    []string
 	Env     []Variable
+
+	// Grace is how long the process gets after SIGTERM in a throw-away world, before SIGKILL: nothing, unless being killed
+	// would leave something behind outside the world's folder.
+	Grace time.Duration
 }
 
 // Parts are all parts of the world, in the order of the table. New ones join here. Which Kafka it is, the environment
@@ -86,7 +91,7 @@ func Parts() []Part {
 	if err != nil {
 		kafka = Kafka{}
 	}
-	return []Part{Temporal{}, ClickHouse{}, kafka, S3{}}
+	return []Part{Temporal{}, ClickHouse{}, kafka, S3{}, Postgres{}}
 }
 
 // PartNames are the names that --parts and --early take.

@@ -15,6 +15,7 @@ import (
 type Process struct {
 	PID   int
 	Log   string
+	Grace time.Duration // Command.Grace
 	Ended chan struct{} // closed when the process has ended
 	err   error         // why it ended; may be read after Ended is closed
 }
@@ -35,7 +36,7 @@ func startProcess(command Command, log string, guard *Guard) (*Process, error) {
 	if err := spawn(cmd); err != nil {
 		return nil, err
 	}
-	p := &Process{PID: cmd.Process.Pid, Log: log, Ended: make(chan struct{})}
+	p := &Process{PID: cmd.Process.Pid, Log: log, Grace: command.Grace, Ended: make(chan struct{})}
 	guard.Watch(p.PID)
 	go func() {
 		p.err = cmd.Wait()

