@@ -57,6 +57,8 @@ func runHidden(name string, args []string) (code int, ok bool) {
 		err = runServeKafka(args)
 	case serveApacheKafka:
 		err = runServeApacheKafka(args)
+	case mindPostgres:
+		err = runMindPostgres(args)
 	case servePostgres:
 		err = runServePostgres(args)
 	case serveToxiproxy:

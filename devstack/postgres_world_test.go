@@ -106,7 +106,7 @@ func TestPostgresIsKilledWholeAndComesBackWithWhatItHadAnsweredFor(t *testing.T)
 	u.wantAllGone(pids)
 }
 
-func TestPostgresIsStoppedWholeBySIGSTOPToItsGroup(t *testing.T) {
+func TestPostgresIsStoppedWholeBySIGSTOPToItsGroupAndGoesOn(t *testing.T) {
 	u := start(t, []string{"--free", "--parts", "postgres"}, "echo begun; read answer; exit 0")
 	client := u.postgres()
 	worker := u.busy(client)
@@ -120,7 +120,11 @@ func TestPostgresIsStoppedWholeBySIGSTOPToItsGroup(t *testing.T) {
 	if err := syscall.Kill(-pid, syscall.SIGCONT); err != nil {
 		t.Fatal(err)
 	}
-	u.execute(client, "SELECT 1")
+	// It goes on, and can be ended by another session, as an operator would.
+	u.execute(client, fmt.Sprintf("SELECT pg_terminate_backend(%d, 10000)", worker))
+	if state := processState(worker); state != "" && state != "Z" {
+		t.Errorf("the ended session's process is in state %s", state)
+	}
 }
 
 func TestPostgresEndsInOrderWithClientsAtWorkAndNeverRunsAsRoot(t *testing.T) {

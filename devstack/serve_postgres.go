@@ -13,8 +13,8 @@ import (
 )
 
 // servePostgres is the hidden sub-command whose process starts the Postgres server and is, to devstack, the one process
-// of the part. It is needed because Postgres takes SIGTERM for "when all clients have gone", refuses to run as root,
-// and gives each of its processes a session of its own, which a signal to the part's process group would not reach.
+// of the part. It is needed because Postgres takes SIGTERM for "when all clients have gone", refuses to run as root, and
+// gives each of its processes a session of its own, which a signal to the part's process group would not reach.
 const servePostgres = "serve-postgres"
 
 // runServePostgres serves until SIGTERM or SIGINT, or until the server ends, which is an error.
@@ -25,9 +25,6 @@ func runServePostgres(args []string) error {
 	program, data, port := args[0], args[1], args[2]
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT)
-	if err := stayInGroup(); err != nil {
-		return fmt.Errorf("keep the server's processes in one group: %w", err)
-	}
 	// The folder is locked by devstack, so whoever is still at work in it is left over from a part that was killed.
 	if err := endLeftovers(data); err != nil {
 		return fmt.Errorf("end what is left of a killed server: %w", err)
@@ -35,6 +32,11 @@ func runServePostgres(args []string) error {
 	if err := makeCluster(program, data); err != nil {
 		return err
 	}
+	endMinder, err := startMinder(data)
+	if err != nil {
+		return fmt.Errorf("mind the server's processes: %w", err)
+	}
+	defer endMinder()
 	server, err := serverCommand(program, append([]string{"-D", data}, postgresSettings(port)...)...)
 	if err != nil {
 		return err

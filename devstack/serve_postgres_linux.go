@@ -2,87 +2,141 @@ package main
 
 import (
 	"errors"
+	"fmt"
+	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
-// stayInGroup makes setsid, for this process and all that it starts, a call that succeeds and does nothing. Each process
-// of the server calls it to leave the process group; then SIGKILL and SIGSTOP to the group would not reach those
-// that are at work for clients, and they would go on, for a while, after the part is thought to be dead.
-func stayInGroup() error {
-	const (
-		load   = unix.BPF_LD | unix.BPF_W | unix.BPF_ABS
-		equals = unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K
-		answer = unix.BPF_RET | unix.BPF_K
-	)
-	filter := []unix.SockFilter{
-		{Code: load, K: 0}, // the call's number comes first in struct seccomp_data
-		{Code: equals, Jt: 0, Jf: 1, K: unix.SYS_SETSID},
-		{Code: answer, K: unix.SECCOMP_RET_ERRNO}, // with error 0, which is none
-		{Code: answer, K: unix.SECCOMP_RET_ALLOW},
+// mindPostgres is the hidden sub-command whose process makes one of the server's processes. Each of them makes itself a
+// session of its own, as it must, for the server signals it by its group; but then SIGKILL and SIGSTOP to the part's group
+// reach only the first, and those that are at work for clients would go on for a while after the part is thought dead.
+const mindPostgres = "mind-postgres"
+
+// mindEvery is how often the minder looks whether the part was stopped or goes on.
+const mindEvery = 20 * time.Millisecond
+
+// startMinder starts the minder in a session of its own. It ends when this process ends, however that happens, or when
+// the answer is called.
+func startMinder(data string) (end func(), err error) {
+	self, err := ownProgram()
+	if err != nil {
+		return nil, err
 	}
-	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
-	// Only who makes this promise, or root, may filter. Both go to all threads below, for children inherit from the one
-	// that starts them.
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
-		return err
+	cmd := exec.Command(self, mindPostgres, data, strconv.Itoa(os.Getpid()))
+	cmd.Args[0] = "devstack"
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	pipe, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
 	}
-	if _, _, code := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_TSYNC, uintptr(unsafe.Pointer(&program))); code != 0 {
-		return code
+	if err := cmd.Start(); err != nil {
+		return nil, err
 	}
-	return nil
+	return func() {
+		_ = pipe.Close()
+		_ = cmd.Wait() // whatever it could not do is done by the next start
+	}, nil
 }
 
-// endLeftovers kills the processes whose working folder is the data folder, as every process of a server has it, waits
-// until they are gone, and takes away the file that would warn a new server of them.
+// runMindPostgres does to the processes that work in the data folder what is done to the part: stops them, lets them go
+// on, and kills them when the pipe closes.
+func runMindPostgres(args []string) error {
+	if len(args) != 2 {
+		return fmt.Errorf("want a folder and a process, got %q", args)
+	}
+	data, part := args[0], args[1]
+	ended := make(chan struct{})
+	go func() {
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		close(ended)
+	}()
+	tick := time.NewTicker(mindEvery)
+	defer tick.Stop()
+	stopped := false
+	for {
+		select {
+		case <-ended:
+			return killLeftovers(data)
+		case <-tick.C:
+		}
+		is := isStopped(part)
+		if is == stopped && !is {
+			continue
+		}
+		signal := syscall.SIGCONT
+		if is {
+			signal = syscall.SIGSTOP // also those that were just being born
+		}
+		for _, pid := range workingIn(data) {
+			_ = syscall.Kill(pid, signal)
+		}
+		stopped = is
+	}
+}
+
+// isStopped tells a process that stands still by SIGSTOP.
+func isStopped(pid string) bool {
+	content, err := os.ReadFile(filepath.Join("/proc", pid, "stat"))
+	if err != nil {
+		return false
+	}
+	_, after, _ := strings.Cut(string(content), ") ")
+	return strings.HasPrefix(after, "T")
+}
+
+// endLeftovers makes room for a new server: it kills what is left of an old one, and takes away the file that would warn
+// of it.
 func endLeftovers(data string) error {
 	if err := sweepSegments(); err != nil {
 		return err
 	}
-	real, err := filepath.EvalSymlinks(data)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
+	if err := killLeftovers(data); err != nil {
 		return err
 	}
+	if err := os.Remove(filepath.Join(data, "postmaster.pid")); !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// killLeftovers kills the processes whose working folder is the data folder, as every process of a server has it, and
+// waits until they are gone.
+func killLeftovers(data string) error {
 	const every, patience = 5 * time.Millisecond, 10 * time.Second
 	for deadline := time.Now().Add(patience); ; time.Sleep(every) {
-		left := workingIn(real)
+		left := workingIn(data)
 		if len(left) == 0 {
-			break
+			return nil
 		}
 		if time.Now().After(deadline) {
-			return os.ErrDeadlineExceeded
+			return fmt.Errorf("processes %v do not end: %w", left, os.ErrDeadlineExceeded)
 		}
 		for _, pid := range left {
 			_ = syscall.Kill(pid, syscall.SIGKILL)
 		}
 	}
-	if err := os.Remove(filepath.Join(real, "postmaster.pid")); !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	return nil
 }
 
+// workingIn lists the processes whose working folder is the folder, also when that was removed in the meantime.
 func workingIn(dir string) []int {
+	if real, err := filepath.EvalSymlinks(dir); err == nil {
+		dir = real
+	}
 	links, err := filepath.Glob("/proc/[0-9]*/cwd")
 	if err != nil {
 		return nil
 	}
 	var found []int
 	for _, link := range links {
-		if at, err := os.Readlink(link); err == nil && at == dir {
+		if at, err := os.Readlink(link); err == nil && strings.TrimSuffix(at, " (deleted)") == dir {
 			if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(link))); err == nil {
 				found = append(found, pid)
 			}
