@@ -15,6 +15,7 @@ import (
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/temporal"
 
+	"github.com/millrace/millrace/eventstore"
 	"github.com/millrace/millrace/eventstore/eventstoretest"
 	"github.com/millrace/millrace/export"
 	"github.com/millrace/millrace/internal/testworld"
@@ -26,8 +27,14 @@ const bigRows = 10_000
 
 func (t *thread) loadBig() {
 	t.Helper()
-	rows, _ := block(hour(0).Start, 1, bigRows, `{"text": "`+strings.Repeat("x", 8000)+`"}`)
-	eventstoretest.LoadPast(t.T, t.events, rows)
+	// Of 8 MB each, as large as a loader's: the server waits 5 s for the data of an insert.
+	const each = bigRows / 10
+	var blocks []eventstore.Block
+	for i := range bigRows / each {
+		rows, _ := block(hour(0).Start.Add(time.Duration(i)*time.Second), 1, each, `{"text": "`+strings.Repeat("x", 8000)+`"}`)
+		blocks = append(blocks, rows)
+	}
+	eventstoretest.LoadPast(t.T, t.events, blocks...)
 }
 
 // slowly is an export whose chunks go over the slow way.
