@@ -77,3 +77,14 @@ func TestRangeOfNobodyIsRefused(t *testing.T) {
 		t.Errorf("an hour of a team: %v", err)
 	}
 }
+
+// Destinations with columns of their own go by the domain's list.
+func TestTheDomainsColumnsAreThoseThatAreSelected(t *testing.T) {
+	var structure []string
+	for _, column := range export.EventColumns() {
+		structure = append(structure, column.Name+" "+column.Type)
+	}
+	if got := strings.Join(structure, ", "); got != EventsStructure() {
+		t.Errorf("the domain has %s, files have %s", got, EventsStructure())
+	}
+}

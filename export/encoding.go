@@ -7,6 +7,10 @@ type Format string
 const (
 	FormatParquet     Format = "parquet"
 	FormatJSONEachRow Format = "jsoneachrow" // one JSON object a line
+
+	// FormatTabSeparated is one row a line with a tab between fields, escaped as Postgres's COPY reads it. For databases;
+	// files are not written in it.
+	FormatTabSeparated Format = "tabseparated"
 )
 
 // Compression is how a file is compressed: inside for Parquet, around it for JSONEachRow.
@@ -29,8 +33,11 @@ type Encoding struct {
 
 // Extension is the end of a file's name: "parquet", "jsonl", "jsonl.gz", "jsonl.zst".
 func (e Encoding) Extension() string {
-	if e.Format == FormatParquet {
+	switch e.Format {
+	case FormatParquet:
 		return "parquet"
+	case FormatTabSeparated:
+		return "tsv"
 	}
 	switch e.Compression {
 	case CompressionGzip:
@@ -56,6 +63,9 @@ func (e Encoding) Validate() error {
 			return nil
 		}
 		return Errorf(KindConfig, "compression: %q is unknown for jsoneachrow: use none, gzip or zstd", e.Compression)
+	}
+	if e == (Encoding{Format: FormatTabSeparated, Compression: CompressionNone}) {
+		return nil
 	}
 	return Errorf(KindConfig, "format: %q is unknown: use parquet or jsoneachrow", e.Format)
 }

@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/millrace/millrace/destinations"
 	"github.com/millrace/millrace/export"
 )
 
@@ -41,7 +42,7 @@ const defaultRegion = "us-east-1"
 // they are resolved.
 func readConnection(block json.RawMessage) (connection, error) {
 	var read connection
-	if err := decodeStrictly(block, &read, connectionFields...); err != nil {
+	if err := destinations.DecodeBlock(block, &read, connectionFields...); err != nil {
 		return connection{}, err
 	}
 	if err := read.validate(); err != nil {
@@ -62,7 +63,7 @@ func normalizeConnection(block json.RawMessage) (json.RawMessage, error) {
 	if err != nil {
 		return nil, err
 	}
-	return encode(read)
+	return destinations.EncodeBlock(read)
 }
 
 func isReference(value string) bool {

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/millrace/millrace/destinations"
 	"github.com/millrace/millrace/export"
 )
 
@@ -33,12 +34,15 @@ func (s settings) encoding() export.Encoding {
 // readSettings reads an export's block, with its defaults. A prefix may be written with slashes around it.
 func readSettings(block json.RawMessage) (settings, error) {
 	read := settings{Format: export.FormatParquet, Compression: export.CompressionZstd}
-	if err := decodeStrictly(block, &read, "prefix", "format", "compression"); err != nil {
+	if err := destinations.DecodeBlock(block, &read, "prefix", "format", "compression"); err != nil {
 		return settings{}, err
 	}
 	read.Prefix = strings.Trim(read.Prefix, "/")
 	if err := checkPrefix(read.Prefix); err != nil {
 		return settings{}, err
+	}
+	if read.Format == export.FormatTabSeparated {
+		return settings{}, export.Errorf(export.KindConfig, "format: %q is for databases: use parquet or jsoneachrow", read.Format)
 	}
 	return read, read.encoding().Validate()
 }
@@ -48,7 +52,7 @@ func normalizeSettings(block json.RawMessage) (json.RawMessage, error) {
 	if err != nil {
 		return nil, err
 	}
-	return encode(read)
+	return destinations.EncodeBlock(read)
 }
 
 func checkPrefix(prefix string) error {

@@ -28,9 +28,10 @@ func notWhole(format string, args ...any) error {
 //     file from one that ends, by chance or by intent, in a row that itself holds a Parquet file.
 //   - JSONEachRow: every line begins with { and ends with }, and the last one ends with a newline. Nothing in the plain
 //     format tells a file cut at a line's end from a shorter one; the expected row count does.
+//   - TabSeparated: the last line ends with a newline. ClickHouse escapes newlines inside values.
 //   - with gzip or zstd around it: every frame is complete and its checksum is right, and nothing follows.
 //
-// A file without rows is whole when ClickHouse could have written it: no byte for plain JSONEachRow, an empty frame for
+// A file without rows is whole when ClickHouse could have written it: no byte for plain lines, an empty frame for
 // gzip and zstd, a footer without row groups for Parquet.
 type Counter struct {
 	file   file
@@ -52,8 +53,11 @@ func NewCounter(encoding export.Encoding) (*Counter, error) {
 	if err := encoding.Validate(); err != nil {
 		return nil, err
 	}
-	if encoding.Format == export.FormatParquet {
+	switch encoding.Format {
+	case export.FormatParquet:
 		return &Counter{file: &parquetFile{}}, nil
+	case export.FormatTabSeparated:
+		return &Counter{file: &newlines{}}, nil
 	}
 	switch encoding.Compression {
 	case export.CompressionGzip:

@@ -318,3 +318,21 @@ func BenchmarkCounter(b *testing.B) {
 		})
 	}
 }
+
+// A value's own newline is escaped, so a newline is a row, and a line without one was cut.
+func TestRowsOfTabSeparatedAreCountedAndACutLineIsNone(t *testing.T) {
+	form := export.Encoding{Format: export.FormatTabSeparated, Compression: export.CompressionNone}
+	file := []byte("1\ta\\nb\n2\t\\N\n3\t\n")
+	for cut := range len(file) + 1 {
+		for _, piece := range []int{1, 4, len(file)} {
+			rows, err := count(t, form, file[:cut], piece)
+			whole := cut == 0 || file[cut-1] == '\n'
+			if want := uint64(bytes.Count(file[:cut], []byte{'\n'})); whole && (err != nil || rows != want) {
+				t.Errorf("%d bytes: %d rows, %v; want %d", cut, rows, err, want)
+			}
+			if !whole && !errors.Is(err, encoding.ErrNotWhole) {
+				t.Errorf("%d bytes: %d rows, %v; want an error", cut, rows, err)
+			}
+		}
+	}
+}

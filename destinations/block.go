@@ -1,4 +1,4 @@
-package s3
+package destinations
 
 import (
 	"bytes"
@@ -11,8 +11,9 @@ import (
 	"github.com/millrace/millrace/export"
 )
 
-// decodeStrictly reads a block whose fields are known. A block left out is an empty one.
-func decodeStrictly(block json.RawMessage, into any, known ...string) error {
+// DecodeBlock reads an export's or a connection's block strictly: fields that are not known are refused. A block left
+// out is an empty one. Its errors are of kind config and repeat no value, which may be a secret's.
+func DecodeBlock(block json.RawMessage, into any, known ...string) error {
 	if len(bytes.TrimSpace(block)) == 0 {
 		block = json.RawMessage("{}")
 	}
@@ -37,7 +38,8 @@ func decodeStrictly(block json.RawMessage, into any, known ...string) error {
 	return nil
 }
 
-func encode(block any) (json.RawMessage, error) {
+// EncodeBlock writes a block in canonical form.
+func EncodeBlock(block any) (json.RawMessage, error) {
 	encoded, err := json.Marshal(block)
 	if err != nil {
 		return nil, export.Errorf(export.KindInternal, "encode block: %w", err)
