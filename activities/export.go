@@ -121,6 +121,7 @@ type Committed struct {
 // PublishRun commits the run. The answer names who published: another workflow, when it came first; or who closed the
 // revision, which is then not published.
 func (s *Steps) PublishRun(ctx context.Context, task FinishTask) (Committed, error) {
+	defer alive(ctx)() // a database moves rows
 	destination, _, err := s.open(ctx, task.Plan.Definition)
 	if err != nil {
 		return Committed{}, failure(ctx, err)

@@ -46,7 +46,7 @@ func TestBadInputGetsAClearAnswer(tt *testing.T) {
 		{"no interval", `"start": "2026-03-01T00:00:00Z", "end": "2026-03-01T01:00:00Z", `, ``, export.KindConfig, `start and end are missing: a run that no schedule starts must say its interval, as RFC 3339 times`},
 		{"unknown field", `"every"`, `"evry"`, export.KindConfig, `export "shop-events": unknown field "evry": the fields are name, title, team, model, connection, every, offset, time_zone, chunk_rows, give_up_after, proof, start and end in a run's input, and one block named after the destination, such as "s3"`},
 		{"unknown field of the destination", `"prefix"`, `"prefx"`, export.KindConfig, `shop-events 2026-03-01T00:00:00Z–2026-03-01T01:00:00Z r1: export "shop-events": s3: unknown field "prefx": the fields are prefix, format, compression`},
-		{"unknown destination", `"s3"`, `"s4"`, export.KindConfig, `shop-events 2026-03-01T00:00:00Z–2026-03-01T01:00:00Z r1: export "shop-events": unknown field or destination "s4": the destinations are s3`},
+		{"unknown destination", `"s3"`, `"s4"`, export.KindConfig, `shop-events 2026-03-01T00:00:00Z–2026-03-01T01:00:00Z r1: export "shop-events": unknown field or destination "s4": the destinations are postgres, s3`},
 		{"not JSON of an export", typed, `["shop-events"]`, export.KindConfig, `definition must be a JSON object, such as {"name": "shop-events", …}, not array`},
 		{"no input", typed, ``, export.KindConfig, `the workflow has no input: give the definition of an export as JSON; examples/export-shop-events.json is one to copy`},
 	} {

@@ -266,7 +266,7 @@ func (r *exportRun) publish(ctx workflow.Context, receipts []export.Receipt) (ac
 	}
 	r.at(ctx, "publishing")
 	task.Durations = r.durations
-	err := workflow.ExecuteActivity(r.step(ctx, stepTime, "write the manifest"), steps.PublishRun, task).Get(ctx, &committed)
+	err := workflow.ExecuteActivity(r.longStep(ctx, "publish"), steps.PublishRun, task).Get(ctx, &committed)
 	return committed, err
 }
 

@@ -2,7 +2,8 @@ package main
 
 import (
 	"github.com/millrace/millrace/destinations"
-	_ "github.com/millrace/millrace/destinations/s3" // registers itself
+	_ "github.com/millrace/millrace/destinations/postgres" // registers itself
+	_ "github.com/millrace/millrace/destinations/s3"       // registers itself
 	"github.com/millrace/millrace/export"
 	"github.com/millrace/millrace/internal/config"
 )

@@ -57,7 +57,7 @@ func TestMessages(t *testing.T) {
 		{"ingest --duplicates 5000000", world, exitUsage, "millrace: --duplicates: 5000000 must be from 1 to 1000000, or -1 for none beyond a block"},
 		{"ingest --session-timeout 50ms", world, exitUsage, "millrace: --session-timeout: 50ms must be at least 1s, and what the brokers allow (group.min.session.timeout.ms)"},
 		{"worker", map[string]string{config.VarClickHouseURL: "http://hunter2"}, exitUsage, "millrace: MILLRACE_CLICKHOUSE_URL is not a URL of the form clickhouse://user:password@host:port/database"},
-		{"worker --config " + foreign, world, exitUsage, "millrace: " + foreign + `: connection "lake": unknown field or destination "ftp": the destinations are s3`},
+		{"worker --config " + foreign, world, exitUsage, "millrace: " + foreign + `: connection "lake": unknown field or destination "ftp": the destinations are postgres, s3`},
 		{"apply --json -f " + good, nil, exitUsage, "{\"error\":\"--json cannot ask: give --yes to apply, or --dry-run to look only\",\"exit_code\":2}"},
 		{"apply --yes --dry-run -f " + good, nil, exitUsage, "millrace: --yes and --dry-run contradict each other: give one of them"},
 		{"check", nil, exitUsage, "millrace: millrace check takes the name of a connection, but there are 0: see `millrace check --help`"},

@@ -41,6 +41,11 @@ var chunks = []promise{
 			t.Fatal(err)
 		}
 		before := s.contents(t)
+		if s.Staged {
+			s.prepare(t, plan)
+			s.refuseOthers(t, plan, other)
+			return
+		}
 		_, err := s.Open(t).WriteChunk(t.Context(), task(plan, 0, rows(500)))
 		kindIs(t, err, export.KindConfig)
 		s.sameContents(t, before)
@@ -79,6 +84,10 @@ func (s Subject) writeTwice(t *testing.T, first, second *source, count uint64) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if s.Staged {
+		s.oneOf(t, plan, []export.Receipt{receipt, again})
+		return
+	}
 	same(t, "the second receipt", again, receipt)
 	s.sameContents(t, before)
 	s.nothingUnfinished(t)
@@ -106,6 +115,10 @@ func (s Subject) writeAtOnce(t *testing.T, count uint64, size int) {
 	if t.Failed() {
 		return
 	}
+	if s.Staged {
+		s.oneOf(t, plan, receipts)
+		return
+	}
 	for i, receipt := range receipts {
 		if asJSON(t, receipt) != asJSON(t, receipts[0]) {
 			t.Errorf("writer %d has receipt %+v, writer 0 %+v", i, receipt, receipts[0])
@@ -115,4 +128,36 @@ func (s Subject) writeAtOnce(t *testing.T, count uint64, size int) {
 		t.Errorf("prove: %v", err)
 	}
 	s.nothingUnfinished(t)
+}
+
+// oneOf holds that each of several receipts of a staged chunk is proved, and that the run that takes one of them is
+// published with one copy, and nothing of the others is left.
+func (s Subject) oneOf(t *testing.T, plan export.Plan, receipts []export.Receipt) {
+	t.Helper()
+	places := map[string]bool{}
+	for i, receipt := range receipts {
+		places[receipt.Location] = true
+		if _, err := s.Open(t).Prove(t.Context(), plan, []export.Receipt{receipt}); err != nil {
+			t.Errorf("prove receipt %d: %v", i, err)
+		}
+	}
+	if len(places) != len(receipts) {
+		t.Errorf("%d writes have %d places", len(receipts), len(places))
+	}
+	manifest := s.finish(t, plan, receipts[len(receipts)-1:])
+	s.published(t, manifest)
+	s.nothingUnfinished(t)
+}
+
+// refuseOthers holds that a chunk that was staged for another plan is no chunk of this one.
+func (s Subject) refuseOthers(t *testing.T, plan, other export.Plan) {
+	t.Helper()
+	receipts := s.write(t, other)
+	if _, err := s.Open(t).Prove(t.Context(), plan, receipts); err == nil {
+		t.Error("a chunk of another plan is proved")
+	}
+	if _, err := s.Open(t).Publish(t.Context(), export.NewManifest(plan, receipts, export.Proof{}, plan.By)); err == nil {
+		t.Error("a chunk of another plan is published")
+	}
+	s.notPublished(t)
 }

@@ -44,11 +44,18 @@ func wide(count uint64, size int) *source { return &source{rows: count, width: s
 
 // file makes the whole file.
 func (s *source) file(encoding export.Encoding) ([]byte, error) {
-	if encoding.Format != export.FormatJSONEachRow {
-		return nil, export.Errorf(export.KindInternal, "the suite cannot make %s: let the settings ask for jsoneachrow", encoding.Format)
-	}
 	var lines bytes.Buffer
 	padding := strings.Repeat("x", s.width)
+	switch encoding.Format {
+	case export.FormatJSONEachRow:
+	case export.FormatTabSeparated:
+		for row := range s.rows {
+			fmt.Fprintf(&lines, "1\t0192d3f1-0000-7000-8000-%012x\tevent %[1]d\t%s\t2026-11-23T10:00:00.000001Z\t{\"padding\":%q}\t2026-11-23T10:00:00Z\t2026-11-23T10:00:01Z\n", row, s.salt, padding)
+		}
+		return lines.Bytes(), nil
+	default:
+		return nil, export.Errorf(export.KindInternal, "the suite cannot make %s: let the settings ask for jsoneachrow", encoding.Format)
+	}
 	for row := range s.rows {
 		fmt.Fprintf(&lines, "{\"row\":%d,\"salt\":%q,\"padding\":%q}\n", row, s.salt, padding)
 	}

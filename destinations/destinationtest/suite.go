@@ -19,7 +19,8 @@ import (
 
 // Subject is one empty place of a system that is under test.
 type Subject struct {
-	// Kind and Settings are the export's block. The settings must ask for JSONEachRow, which the suite can make.
+	// Kind and Settings are the export's block. The settings must ask for JSONEachRow or TabSeparated, which the suite can
+	// make.
 	Kind     string
 	Settings json.RawMessage
 	// Open makes the destination anew, as another worker would.
@@ -27,6 +28,9 @@ type Subject struct {
 	// Contents lists everything that is at the place, finished or not, in any order: one line each, which changes when
 	// the thing does. Lines of what no reader can take for data, such as an open upload, begin with "unfinished ".
 	Contents func(t testing.TB) []string
+	// Staged says that every write of a chunk has a place of its own that no reader sees, and that publishing moves the one
+	// that the receipt names: nothing is adopted, and what no receipt names is gone with the publication at the latest.
+	Staged bool
 	// BigChunk is how many bytes make a chunk that the system takes in several pieces.
 	BigChunk int
 }

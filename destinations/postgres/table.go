@@ -1,0 +1,205 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/millrace/millrace/export"
+)
+
+// column is a column of the model as the target has it.
+type column struct {
+	export.Column
+	// Postgres is the type in the target, as format_type says it.
+	Postgres string
+}
+
+// fit is a type of Postgres that takes all values of a type of ClickHouse as they are, and the text that both sides hash.
+type fit struct {
+	postgres string
+	// text makes the canonical text of a column's quoted name; "" when the type keeps another text than it was given.
+	text string
+}
+
+const (
+	asText    = "(%[1]s)::text"
+	asMicros  = "((extract(epoch FROM %[1]s) * 1000000)::bigint)::text"
+	notHashed = ""
+)
+
+var (
+	textFits = []fit{{"text", "%[1]s"}, {"character varying", "%[1]s"}}
+	jsonFits = append([]fit{{"json", asText}, {"jsonb", notHashed}}, textFits...)
+	// fits has, for each type of ClickHouse, the types that take it; the first is the one of a table that is created.
+	fits = map[string][]fit{
+		"Int64":                {{"bigint", asText}, {"numeric", asText}},
+		"UUID":                 {{"uuid", asText}, {"text", "%[1]s"}},
+		"String":               textFits,
+		"DateTime64(6, 'UTC')": {{"timestamp with time zone", asMicros}, {"timestamp without time zone", asMicros}, {"timestamp(6) with time zone", asMicros}, {"timestamp(6) without time zone", asMicros}},
+	}
+)
+
+func fitsOf(c export.Column) []fit {
+	if c.JSON {
+		return jsonFits
+	}
+	return fits[c.Type]
+}
+
+// found is a column of the target as the catalog has it.
+type found struct {
+	name, kind        string
+	needed, generated bool
+}
+
+// target reads the target's columns and holds them against the model's: the answer has the model's columns, in its order.
+// The error names each column that does not fit, what it is, and what it must be.
+func (d *Destination) target(ctx context.Context, tx pgx.Tx) ([]column, error) {
+	relation, err := d.relation(ctx, tx, d.settings.table())
+	if err != nil {
+		return nil, err
+	}
+	if relation == "" {
+		return nil, export.Errorf(export.KindNotFound, "table %s does not exist: say create: true in the export's block, or create it: %s", d.settings.target(), d.createTarget())
+	}
+	if relation != "r" && relation != "p" {
+		return nil, export.Errorf(export.KindSchema, "%s is no table that rows can be moved into (it is of kind %q in pg_class): name a table", d.settings.target(), relation)
+	}
+	rows, err := tx.Query(ctx, `SELECT a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod), a.attnotnull AND NOT a.atthasdef AND a.attidentity = '', a.attgenerated <> ''
+		FROM pg_catalog.pg_attribute a WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum`, d.settings.target())
+	if err != nil {
+		return nil, err
+	}
+	there, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (one found, err error) {
+		err = row.Scan(&one.name, &one.kind, &one.needed, &one.generated)
+		return one, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if d.settings.Mode == modeMerge {
+		if err := d.checkKey(ctx, tx); err != nil {
+			return nil, err
+		}
+	}
+	return d.match(there)
+}
+
+// match holds columns of a table against the model's.
+func (d *Destination) match(there []found) ([]column, error) {
+	var wrong []string
+	var matched []column
+	for _, want := range d.columns {
+		i := slices.IndexFunc(there, func(f found) bool { return f.name == want.Name })
+		if i < 0 {
+			wrong = append(wrong, fmt.Sprintf("column %q is missing: add it as %s", want.Name, fitsOf(want)[0].postgres))
+			continue
+		}
+		takes := slices.IndexFunc(fitsOf(want), func(f fit) bool { return f.postgres == there[i].kind })
+		switch {
+		case takes < 0:
+			wrong = append(wrong, fmt.Sprintf("column %q is %s, and ClickHouse's is %s: make it %s", want.Name, there[i].kind, want.Type, namesOf(fitsOf(want))))
+		case there[i].generated:
+			wrong = append(wrong, fmt.Sprintf("column %q is generated, so nothing can be written into it: rename it", want.Name))
+		}
+		matched = append(matched, column{want, there[i].kind})
+	}
+	for _, other := range there {
+		mine := slices.ContainsFunc(d.columns, func(c export.Column) bool { return c.Name == other.name })
+		if !mine && other.needed && !other.generated {
+			wrong = append(wrong, fmt.Sprintf("column %q is not of the model and must not be null: give it a default, or allow null", other.name))
+		}
+	}
+	if len(wrong) > 0 {
+		return nil, export.Errorf(export.KindSchema, "table %s does not fit the model: %s", d.settings.target(), strings.Join(wrong, "; "))
+	}
+	return matched, nil
+}
+
+func namesOf(fits []fit) string {
+	var names []string
+	for _, f := range fits {
+		if !strings.Contains(f.postgres, "(") {
+			names = append(names, f.postgres)
+		}
+	}
+	return strings.Join(names, " or ")
+}
+
+// checkKey wants a unique index on exactly the key, which merge finds rows by.
+func (d *Destination) checkKey(ctx context.Context, tx pgx.Tx) error {
+	var unique bool
+	err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_catalog.pg_index i WHERE i.indrelid = to_regclass($1) AND i.indisunique AND i.indisvalid
+		AND i.indimmediate AND i.indpred IS NULL AND i.indexprs IS NULL AND (SELECT array_agg(a.attname::text ORDER BY a.attname) FROM pg_catalog.pg_attribute a
+		WHERE a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey[0:i.indnkeyatts-1])) = $2::text[])`, d.settings.target(), slices.Sorted(slices.Values(eventKey))).Scan(&unique)
+	if err == nil && !unique {
+		err = export.Errorf(export.KindSchema, "table %s has no primary key or unique index on (%s), by which mode merge finds a row's predecessor: add one, or use mode append",
+			d.settings.target(), quoted(eventKey))
+	}
+	return err
+}
+
+// relation is the letter that pg_class has for the kind of a table, or "" when there is none of the name.
+func (d *Destination) relation(ctx context.Context, tx pgx.Tx, table string) (kind string, err error) {
+	err = tx.QueryRow(ctx, "SELECT coalesce((SELECT c.relkind::text FROM pg_catalog.pg_class c WHERE c.oid = to_regclass($1)), '')", d.settings.in(table)).Scan(&kind)
+	return kind, err
+}
+
+// createTarget is the statement that makes the target.
+func (d *Destination) createTarget() string {
+	var parts []string
+	for _, c := range d.columns {
+		parts = append(parts, quoted([]string{c.Name})+" "+fitsOf(c)[0].postgres+" NOT NULL")
+	}
+	if d.settings.Mode == modeMerge {
+		parts = append(parts, "PRIMARY KEY ("+quoted(eventKey)+")")
+	}
+	return "CREATE TABLE IF NOT EXISTS " + d.settings.target() + " (" + strings.Join(parts, ", ") + ")"
+}
+
+// makeTables makes the tables of Millrace, and the target when it is asked to, unless they are there. Who makes them in
+// one schema at the same time waits for the other, for IF NOT EXISTS alone fails then.
+func (d *Destination) makeTables(ctx context.Context, tx pgx.Tx) error {
+	wanted := map[string]string{
+		ownPrefix + "plans": `CREATE TABLE IF NOT EXISTS ` + d.settings.plans() + ` (export text, interval_start timestamptz, interval_end timestamptz, revision integer,
+			plan_hash text NOT NULL, plan json, planned_at timestamptz NOT NULL DEFAULT now(), closed json,
+			PRIMARY KEY (export, interval_start, interval_end, revision))`,
+		ownPrefix + "runs": `CREATE TABLE IF NOT EXISTS ` + d.settings.runs() + ` (export text, interval_start timestamptz, interval_end timestamptz, revision integer NOT NULL,
+			plan_hash text NOT NULL, rows bigint NOT NULL, manifest json NOT NULL, published_at timestamptz NOT NULL DEFAULT now(),
+			PRIMARY KEY (export, interval_start, interval_end))`,
+	}
+	if d.settings.Create {
+		wanted[d.settings.table()] = d.createTarget()
+	}
+	locked := false
+	for table, statement := range wanted {
+		if there, err := d.relation(ctx, tx, table); err != nil || there != "" {
+			if err != nil {
+				return err
+			}
+			continue
+		}
+		if !locked {
+			if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock(hashtext('millrace'), hashtext($1))", d.settings.Schema); err != nil {
+				return err
+			}
+			locked = true
+		}
+		if _, err := tx.Exec(ctx, statement); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func namesOfColumns(columns []column) string {
+	var names []string
+	for _, c := range columns {
+		names = append(names, c.Name)
+	}
+	return quoted(names)
+}
