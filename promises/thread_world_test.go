@@ -34,7 +34,8 @@ import (
 	"github.com/millrace/millrace/worker"
 	"github.com/millrace/millrace/workflows"
 
-	_ "github.com/millrace/millrace/destinations/s3" // registers itself
+	_ "github.com/millrace/millrace/destinations/postgres" // registers itself
+	_ "github.com/millrace/millrace/destinations/s3"       // registers itself
 )
 
 // patience is how long a test waits for what takes a moment on a quiet machine.
@@ -67,6 +68,8 @@ connections:
     s3: {bucket: %[1]s-missing, region: "env:AWS_REGION", endpoint: "%[2]s", access_key_id: "env:AWS_ACCESS_KEY_ID", secret_access_key: "env:AWS_SECRET_ACCESS_KEY"}
   - name: stranger
     s3: {bucket: %[1]s, region: "env:AWS_REGION", endpoint: "%[2]s", access_key_id: "env:AWS_ACCESS_KEY_ID", secret_access_key: "file:wrong-secret"}
+  - name: warehouse
+    postgres: {url: "env:MILLRACE_POSTGRES_URL"}
 `
 
 // newThread makes all but the worker, with the watermark at now.
