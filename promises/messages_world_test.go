@@ -37,7 +37,7 @@ func TestBadInputGetsAClearAnswer(tt *testing.T) {
 		kind           export.Kind
 		message        string
 	}{
-		{"unknown connection", `"lake"`, `"lak"`, export.KindConfig, `shop-events 2026-03-01T00:00:00Z–2026-03-01T01:00:00Z r1: connection "lak" is not in …/millrace.yaml: the connections there are lake, slow, tampered, nowhere, stranger`},
+		{"unknown connection", `"lake"`, `"lak"`, export.KindConfig, `shop-events 2026-03-01T00:00:00Z–2026-03-01T01:00:00Z r1: connection "lak" is not in …/millrace.yaml: the connections there are lake, slow, tampered, nowhere, stranger, warehouse`},
 		{"bucket missing", `"lake"`, `"nowhere"`, export.KindNotFound, `shop-events 2026-03-01T00:00:00Z–2026-03-01T01:00:00Z r1: list events/_millrace/shop-events/20260301T000000Z--20260301T010000Z/: bucket "BUCKET-missing" at http://…: the bucket does not exist: create it, or correct bucket in the connection (NoSuchBucket)`},
 		{"wrong keys", `"lake"`, `"stranger"`, export.KindAuth, `shop-events 2026-03-01T00:00:00Z–2026-03-01T01:00:00Z r1: list events/_millrace/shop-events/20260301T000000Z--20260301T010000Z/: bucket "BUCKET" at http://…: the secret does not fit the access key: correct secret_access_key in the connection (SignatureDoesNotMatch)`},
 		{"interval in the future", `"2026-03-01T01:00:00Z"`, `"2096-03-01T01:00:00Z"`, export.KindConfig, `interval 2026-03-01T00:00:00Z–2096-03-01T01:00:00Z ends in the future, it is …Z now: wait until it has ended, or give an earlier one`},
