@@ -53,39 +53,40 @@ func (d *Destination) copyChunk(ctx context.Context, tx pgx.Tx, task destination
 	if err := failpoint.Hit(ctx, "postgres.staging.created"); err != nil {
 		return label{}, err
 	}
-	rows, err := openPassage(ctx, task)
+	passage, err := openPassage(ctx, task)
 	if err != nil {
 		return label{}, err
 	}
-	defer rows.close()
+	defer passage.close()
 	// FREEZE: the table is of this transaction, so its rows need no second writing when they are read.
-	tag, err := tx.Conn().PgConn().CopyFrom(ctx, rows, "COPY "+d.settings.in(name)+" ("+namesOfColumns(columns)+") FROM STDIN (FORMAT text, ENCODING 'UTF8', FREEZE)")
+	tag, err := tx.Conn().PgConn().CopyFrom(ctx, passage, "COPY "+d.settings.in(name)+" ("+namesOfColumns(columns)+") FROM STDIN (FORMAT text, ENCODING 'UTF8', FREEZE)")
+	rows, broken := passage.outcome()
 	switch {
-	case rows.err != nil:
-		return label{}, rows.err
+	case broken != nil:
+		return label{}, broken
 	case err != nil:
 		return label{}, d.refusedRow(ctx, task, err)
 	}
 	if err := failpoint.Hit(ctx, "postgres.copied"); err != nil {
 		return label{}, err
 	}
-	if copied := uint64(tag.RowsAffected()); copied != rows.rows {
-		return label{}, export.Errorf(export.KindInternal, "COPY took %d rows, %d lines were sent", copied, rows.rows)
+	if copied := uint64(tag.RowsAffected()); copied != rows {
+		return label{}, export.Errorf(export.KindInternal, "COPY took %d rows, %d lines were sent", copied, rows)
 	}
-	if rows.rows != task.Chunk.Rows {
-		return label{}, export.Errorf(export.KindInternal, "ClickHouse sent %d rows, planned were %d", rows.rows, task.Chunk.Rows)
+	if rows != task.Chunk.Rows {
+		return label{}, export.Errorf(export.KindInternal, "ClickHouse sent %d rows, planned were %d", rows, task.Chunk.Rows)
 	}
-	defer keepTelling(rows)()
+	defer keepTelling(passage)()
 	stored, err := contentOf(ctx, tx, d.settings.in(name), columns)
 	if err != nil {
 		return label{}, err
 	}
-	if stored.rows != rows.rows {
-		return label{}, export.Errorf(export.KindData, "%d rows are there, %d were sent", stored.rows, rows.rows)
+	if stored.rows != rows {
+		return label{}, export.Errorf(export.KindData, "%d rows are there, %d were sent", stored.rows, rows)
 	}
 	l := label{
 		Export: task.Run.Export, Run: runName(task.Run), Plan: task.PlanHash, Chunk: task.Chunk.Index,
-		Rows: rows.rows, Bytes: rows.counter.Bytes(), Hash: stored.text(),
+		Rows: rows, Bytes: passage.bytes(), Hash: stored.text(),
 	}
 	return l, d.mark(ctx, tx, name, l)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync"
 	"sync/atomic"
 
 	"github.com/millrace/millrace/destinations"
@@ -12,12 +13,16 @@ import (
 )
 
 // passage is a chunk on its way into COPY: it counts what passes, and gives io.EOF only for a whole file. Its own error
-// outlives COPY's, which would only say that the client ended it.
+// outlives COPY's, which would only say that the client ended it. COPY reads in a goroutine of its own, which may still do
+// so when COPY has failed or was cancelled.
 type passage struct {
 	from     io.ReadCloser
-	counter  *internalencoding.Counter
 	progress func(uint64)
 	passed   atomic.Uint64
+
+	mu       sync.Mutex // not held while the source is read, which may block
+	counter  *internalencoding.Counter
+	isClosed bool
 	rows     uint64
 	err      error
 }
@@ -41,10 +46,15 @@ func openPassage(ctx context.Context, task destinations.ChunkTask) (*passage, er
 
 // Read gives the next bytes to COPY.
 func (p *passage) Read(buffer []byte) (int, error) {
-	if p.err != nil {
-		return 0, p.err
+	if _, err := p.outcome(); err != nil {
+		return 0, err
 	}
 	n, err := p.from.Read(buffer)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.isClosed {
+		return 0, io.ErrClosedPipe
+	}
 	if _, broken := p.counter.Write(buffer[:n]); broken != nil {
 		p.err = notWhole(broken)
 		return 0, p.err
@@ -66,9 +76,22 @@ func (p *passage) Read(buffer []byte) (int, error) {
 	return n, nil
 }
 
+// outcome is how many rows have passed, once all have, or why the source broke off.
+func (p *passage) outcome() (rows uint64, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.rows, p.err
+}
+
+// bytes is how much has passed.
+func (p *passage) bytes() uint64 { return p.passed.Load() }
+
 func (p *passage) close() {
+	p.from.Close() // ends the query, and a read that waits for it
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.isClosed = true
 	p.counter.Close()
-	p.from.Close() // ends the query
 }
 
 func notWhole(err error) error {
