@@ -108,6 +108,11 @@ type RunFilter struct {
 	Interval export.Interval
 	// Since leaves out the runs whose interval ended before it; no bound when zero.
 	Since time.Time
+	// Within leaves out the runs whose interval is not wholly in it. Either end may be zero, which is no bound.
+	Within export.Interval
+	// Failed leaves only what is still to be repeated: of each interval whose last run failed, and that no revision has
+	// published, that run's row. A run that people cancelled has not failed, and a closed revision is no run's end.
+	Failed bool
 	// Limit bounds the answer; 100 when 0.
 	Limit int
 }
@@ -181,6 +186,15 @@ func runsQuery(filter RunFilter) (string, []any) {
 	if !filter.Since.IsZero() {
 		conditions = append(conditions, "interval_end >= "+hour(filter.Since.Unix()))
 	}
+	if !filter.Within.Start.IsZero() {
+		conditions = append(conditions, "interval_start >= "+hour(filter.Within.Start.Unix()))
+	}
+	if !filter.Within.End.IsZero() {
+		conditions = append(conditions, "interval_end <= "+hour(filter.Within.End.Unix()))
+	}
+	if filter.Failed {
+		conditions = append(conditions, "(export, interval_start, interval_end, revision) IN ("+lastRunFailed+")")
+	}
 	limit := filter.Limit
 	if limit <= 0 {
 		limit = defaultRunLimit
@@ -188,6 +202,12 @@ func runsQuery(filter RunFilter) (string, []any) {
 	return "SELECT " + ledgerColumns + ", recorded_at FROM ledger FINAL WHERE " + strings.Join(conditions, " AND ") +
 		" ORDER BY interval_end DESC, interval_start DESC, export, revision DESC LIMIT " + strconv.Itoa(limit), args
 }
+
+// lastRunFailed names the row of the last run of each interval that failed and was not published since. Two rows of one
+// microsecond are told apart by their revision.
+const lastRunFailed = "SELECT export, interval_start, interval_end, argMax(revision, (recorded_at, revision)) FROM ledger FINAL " +
+	"WHERE status IN ('published', 'failed', 'cancelled') GROUP BY export, interval_start, interval_end " +
+	"HAVING countIf(status = 'published') = 0 AND argMax(status, (recorded_at, revision)) = 'failed'"
 
 func parseTeam(text string) (export.Team, error) {
 	if text == "all" {

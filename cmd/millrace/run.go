@@ -20,7 +20,9 @@ const maxIntervals = 1000
 // runResult is one interval of a call of run.
 type runResult struct {
 	starter.Started
-	Link    string          `json:"link,omitempty"`
+	Link string `json:"link,omitempty"`
+	// Repeats is the failure that --failed found in the ledger, and which this run is to mend.
+	Repeats *failedRun      `json:"repeats,omitempty"`
 	Outcome *export.Outcome `json:"outcome,omitempty"`
 	Error   string          `json:"error,omitempty"`
 	Kind    export.Kind     `json:"error_kind,omitempty"`
@@ -29,30 +31,43 @@ type runResult struct {
 func (p *program) run() *cobra.Command {
 	var start, end string
 	var parallel int
-	var detach bool
+	var detach, failed bool
 	command := &cobra.Command{
-		Use:     "run NAME --start TIME --end TIME",
+		Use:     "run NAME {--start TIME --end TIME | --failed}",
 		GroupID: groupWork,
-		Short:   "Export whole intervals now, and follow",
+		Short:   "Export whole intervals now, or what failed again, and follow",
 		Long: `Export the intervals of a past range now: one run for each interval of the export's own grid. Both
 ends must be boundaries of the grid. A run that is under way already is joined, and one that was
 published already ends as already_done: nothing is written twice.
 
+--failed repeats what failed: by the ledger, each interval whose last run failed and that is not
+published. It works by the export's definition of today. --start and --end, or one of them, narrow
+it. The ledger is a table in ClickHouse, whose addresses must be in the environment. What people
+cancelled has not failed. To see what it would repeat: millrace runs NAME --failed
+
 Ctrl-C stops following; the runs go on. For long ranges let Temporal do it:
   temporal schedule backfill --schedule-id NAME --overlap-policy AllowAll \
     --start-time TIME --end-time TIME`,
-		Example: `  millrace run shop-events --start 2026-11-23T10:00:00Z --end 2026-11-23T12:00:00Z`,
-		Args:    exactly(1, "the name of an export"),
+		Example: `  millrace run shop-events --start 2026-11-23T10:00:00Z --end 2026-11-23T12:00:00Z
+  millrace run shop-events --failed`,
+		Args: exactly(1, "the name of an export"),
 		ValidArgsFunction: func(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 			return p.completeExports(cmd.Context(), args)
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if parallel < 1 {
+				return usagef("--parallel: %d must be at least 1", parallel)
+			}
+			if failed {
+				within, err := parseBounds(start, end)
+				if err != nil {
+					return err
+				}
+				return p.runFailed(cmd.Context(), args[0], within, parallel, detach)
+			}
 			span, err := parseSpan(start, end)
 			if err != nil {
 				return err
-			}
-			if parallel < 1 {
-				return usagef("--parallel: %d must be at least 1", parallel)
 			}
 			return p.withStarter(cmd.Context(), func(t *temporal, s *starter.Starter) error {
 				definition, err := s.Definition(cmd.Context(), args[0])
@@ -67,7 +82,7 @@ Ctrl-C stops following; the runs go on. For long ranges let Temporal do it:
 				if err != nil {
 					return err
 				}
-				return p.runIntervals(cmd.Context(), t, s, definition, intervals, parallel, detach)
+				return p.runIntervals(cmd.Context(), t, s, runOrder{definition: definition, intervals: intervals, parallel: parallel, detach: detach})
 			})
 		},
 	}
@@ -75,18 +90,29 @@ Ctrl-C stops following; the runs go on. For long ranges let Temporal do it:
 	flags.StringVar(&start, "start", "", "start of the range, an RFC 3339 `time`")
 	flags.StringVar(&end, "end", "", "end of the range, an RFC 3339 `time`")
 	flags.IntVar(&parallel, "parallel", 4, "how many runs are under way at once")
+	flags.BoolVar(&failed, "failed", false, "repeat the intervals whose last run failed, instead of a range")
 	flags.BoolVar(&detach, "detach", false, "start all runs and do not follow them")
 	return command
 }
 
 func parseSpan(start, end string) (export.Interval, error) {
+	for _, given := range []struct{ flag, text string }{{"--start", start}, {"--end", end}} {
+		if given.text == "" {
+			return export.Interval{}, usagef("%s is missing: give an RFC 3339 time, such as %s 2026-11-23T10:00:00Z", given.flag, given.flag)
+		}
+	}
+	return parseBounds(start, end)
+}
+
+// parseBounds reads a range of which either end may be left out, and is then zero.
+func parseBounds(start, end string) (export.Interval, error) {
 	var span export.Interval
 	for _, given := range []struct {
 		flag, text string
 		into       *time.Time
 	}{{"--start", start, &span.Start}, {"--end", end, &span.End}} {
 		if given.text == "" {
-			return span, usagef("%s is missing: give an RFC 3339 time, such as %s 2026-11-23T10:00:00Z", given.flag, given.flag)
+			continue
 		}
 		parsed, err := time.Parse(time.RFC3339, given.text)
 		if err != nil {
@@ -94,29 +120,42 @@ func parseSpan(start, end string) (export.Interval, error) {
 		}
 		*given.into = parsed.UTC()
 	}
+	if span.Start.IsZero() || span.End.IsZero() {
+		return span, nil
+	}
 	return span, span.Validate()
+}
+
+// runOrder is what one call of run has to do.
+type runOrder struct {
+	definition export.Definition
+	intervals  []export.Interval // oldest first
+	parallel   int
+	detach     bool
+	// repeats has the failures that are to be mended, by the keys of their intervals.
+	repeats map[string]*failedRun
 }
 
 // runIntervals starts a run for each interval, oldest first, a few at once, and follows them. When the way to Temporal
 // breaks, nothing more is started.
-func (p *program) runIntervals(ctx context.Context, t *temporal, s *starter.Starter, definition export.Definition, intervals []export.Interval, parallel int, detach bool) error {
+func (p *program) runIntervals(ctx context.Context, t *temporal, s *starter.Starter, order runOrder) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	board := newProgressBoard(p, len(intervals))
-	results := make([]runResult, len(intervals))
+	board := newProgressBoard(p, len(order.intervals))
+	results := make([]runResult, len(order.intervals))
 	next := make(chan int)
 	var all sync.WaitGroup
-	for range min(parallel, len(intervals)) {
+	for range min(order.parallel, len(order.intervals)) {
 		all.Go(func() {
 			for i := range next {
 				var err error
-				if results[i], err = runOne(ctx, t, s, definition, intervals[i], detach, board); err != nil {
+				if results[i], err = runOne(ctx, t, s, order, order.intervals[i], board); err != nil {
 					stop(err) // the first one counts
 				}
 			}
 		})
 	}
-	for i := 0; i < len(intervals) && ctx.Err() == nil; i++ {
+	for i := 0; i < len(order.intervals) && ctx.Err() == nil; i++ {
 		select {
 		case next <- i:
 		case <-ctx.Done():
@@ -128,18 +167,18 @@ func (p *program) runIntervals(ctx context.Context, t *temporal, s *starter.Star
 
 	begun := slices.DeleteFunc(results, func(r runResult) bool { return r.WorkflowID == "" })
 	if err := context.Cause(ctx); err != nil {
-		return fmt.Errorf("%w: %s began and go on without us; see `millrace status %s`", err, plural(len(begun), "run"), definition.Name)
+		return fmt.Errorf("%w: %s began and go on without us; see `millrace status %s`", err, plural(len(begun), "run"), order.definition.Name)
 	}
-	return p.printRuns(begun, detach)
+	return p.printRuns(begun, order.detach)
 }
 
-func runOne(ctx context.Context, t *temporal, s *starter.Starter, definition export.Definition, interval export.Interval, detach bool, board *progressBoard) (runResult, error) {
-	started, err := s.Start(ctx, definition, interval)
+func runOne(ctx context.Context, t *temporal, s *starter.Starter, order runOrder, interval export.Interval, board *progressBoard) (runResult, error) {
+	started, err := s.Start(ctx, order.definition, interval)
 	if err != nil {
 		return runResult{}, err
 	}
-	result := runResult{Started: started, Link: t.link(started.WorkflowID, started.RunID)}
-	if detach {
+	result := runResult{Started: started, Link: t.link(started.WorkflowID, started.RunID), Repeats: order.repeats[interval.Key()]}
+	if order.detach {
 		return result, nil
 	}
 	board.print(interval, "started; waiting for a worker to take it up")

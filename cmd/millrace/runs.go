@@ -50,6 +50,7 @@ type recordedRun struct {
 func (p *program) runs() *cobra.Command {
 	var since string
 	var limit int
+	var failed bool
 	command := &cobra.Command{
 		Use:     "runs [NAME]",
 		GroupID: groupWork,
@@ -57,16 +58,18 @@ func (p *program) runs() *cobra.Command {
 		Long: `List the ledger, the latest interval first: how each run ended, what it wrote, and what was proved.
 The ledger is a table in ClickHouse, whose addresses must be in the environment, and goes back
 further than Temporal's history. A revision that was closed could not be published: the next one
-stands for it. --json has all there is: the rule that closed the interval, both hashes, how long
-each step took, attempts, and the kind of error.`,
+stands for it. --failed leaves what run NAME --failed would repeat. --json has all there is: the
+rule that closed the interval, both hashes, how long each step took, attempts, and the kind of
+error.`,
 		Example: `  millrace runs
+  millrace runs shop-events --failed
   millrace runs shop-events --since 2026-11-01T00:00:00Z --limit 1000 --json`,
 		Args: atMostOne("the name of an export"),
 		ValidArgsFunction: func(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 			return p.completeExports(cmd.Context(), args)
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			filter := eventstore.RunFilter{Limit: limit}
+			filter := eventstore.RunFilter{Limit: limit, Failed: failed}
 			if limit < 1 || limit > 100_000 {
 				return usagef("--limit: %d must be from 1 to 100,000", limit)
 			}
@@ -93,6 +96,7 @@ each step took, attempts, and the kind of error.`,
 	}
 	flags := command.Flags()
 	flags.StringVar(&since, "since", "", "leave out intervals that ended before this RFC 3339 `time`")
+	flags.BoolVar(&failed, "failed", false, "leave only the intervals whose last run failed and that are not published")
 	flags.IntVar(&limit, "limit", 100, "how many runs to list at most")
 	return command
 }

@@ -1,0 +1,87 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/millrace/millrace/eventstore"
+	"github.com/millrace/millrace/export"
+	"github.com/millrace/millrace/internal/config"
+	"github.com/millrace/millrace/starter"
+)
+
+// failedRun is a failure in the ledger that is to be mended.
+type failedRun struct {
+	Revision   int         `json:"revision"`
+	WorkflowID string      `json:"workflow_id"`
+	At         time.Time   `json:"at"`
+	Kind       export.Kind `json:"error_kind"`
+	Error      string      `json:"error"`
+}
+
+// runFailed repeats the runs of an export that failed, as far as their intervals lie within a range.
+func (p *program) runFailed(ctx context.Context, name string, within export.Interval, parallel int, detach bool) error {
+	if _, err := needs(config.VarClickHouseURL, config.VarClickHouseHTTPURL); err != nil {
+		return err // before anything else is asked
+	}
+	return p.withStarter(ctx, func(t *temporal, s *starter.Starter) error {
+		definition, err := s.Definition(ctx, name)
+		if err != nil {
+			return err
+		}
+		rows, err := readLedger(ctx, eventstore.RunFilter{Export: name, Within: within, Failed: true, Limit: maxIntervals + 1})
+		if err != nil {
+			return err
+		}
+		if len(rows) > maxIntervals {
+			return usagef("more than %s intervals of %s failed, which is what one call takes: narrow them with --start and --end; `millrace runs %s --failed` lists them",
+				count(maxIntervals), name, name)
+		}
+		order := runOrder{definition: definition, parallel: parallel, detach: detach, repeats: map[string]*failedRun{}}
+		grid, err := definition.Grid()
+		if err != nil {
+			return err
+		}
+		slices.Reverse(rows) // the ledger has the latest first
+		for _, row := range rows {
+			interval := row.Run.Interval
+			if !isOneOf(grid, interval) {
+				fmt.Fprintf(p.err, "left out: %s failed, and is no interval of the export's grid (%s) by now: `millrace run %s --start … --end …` exports what it spans\n", interval, grid, name)
+				continue
+			}
+			order.intervals = append(order.intervals, interval)
+			order.repeats[interval.Key()] = &failedRun{
+				Revision: row.Run.Revision, WorkflowID: row.WorkflowID, At: row.RecordedAt, Kind: row.ErrorKind, Error: row.Error,
+			}
+		}
+		p.tellFailed(order)
+		if len(order.intervals) == 0 && !p.json {
+			return nil
+		}
+		return p.runIntervals(ctx, t, s, order)
+	})
+}
+
+// isOneOf tells whether an interval is one of a grid: that of an export may have changed since a run failed.
+func isOneOf(grid export.Grid, interval export.Interval) bool {
+	split, err := grid.Split(interval)
+	return err == nil && len(split) == 1
+}
+
+// tellFailed lists for people what is about to be repeated.
+func (p *program) tellFailed(order runOrder) {
+	if p.json {
+		return
+	}
+	if len(order.intervals) == 0 {
+		fmt.Fprintf(p.err, "nothing of %s is to be repeated: no interval's last run failed\n", order.definition.Name)
+		return
+	}
+	fmt.Fprintf(p.err, "%s of %s failed, and will be repeated:\n", plural(len(order.intervals), "interval"), order.definition.Name)
+	for _, interval := range order.intervals {
+		failed := order.repeats[interval.Key()]
+		fmt.Fprintf(p.err, "  %s %s: %s\n", interval, failed.Kind, failed.Error)
+	}
+}
