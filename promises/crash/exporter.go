@@ -253,6 +253,12 @@ func (e *Exporter) Done() (done []*target) {
 	return done
 }
 
+// IsSpoiled tells whether somebody has spoiled a run, given as its export and its interval's key.
+func (e *Exporter) IsSpoiled(name string) (is bool) {
+	e.note(func() { is = e.perhaps[name] })
+	return is
+}
+
 // Spoiled are the workflows of the runs that somebody has spoiled.
 func (e *Exporter) Spoiled() map[string]bool {
 	spoiled := map[string]bool{}

@@ -228,7 +228,8 @@ connections:
 	p.env = append(p.env, "MILLRACE_CONFIG="+config, "MILLRACE_CRASH_DATABASE="+relayed.String(), "TEMPORAL_NAMESPACE="+made.Name)
 	p.Places = &Places{store: store, bucket: name, prefix: exportPrefix, databaseURL: direct.String(), schema: name}
 	p.files = &StoreJudge{
-		rows: p.rows, store: store, bucket: name, prefix: exportPrefix, endpoint: endpoint, key: fmt.Sprintf("'%s', '%s'", key, secret),
+		rows: p.rows, store: store, bucket: name, prefix: exportPrefix, endpoint: endpoint,
+		spoiled: func(run string) bool { return p.Exports.IsSpoiled(run) }, key: fmt.Sprintf("'%s', '%s'", key, secret),
 		known: map[string]string{}, files: map[string]bool{}, expected: map[string]amount{},
 	}
 	p.tables = &TableJudge{rows: p.rows, url: direct.String(), schema: name, expected: map[string]amount{}, settled: map[string]int{}}

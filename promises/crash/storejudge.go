@@ -13,6 +13,8 @@ import (
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"github.com/millrace/millrace/export"
 )
 
 // StoreJudge holds the published files against the events. It knows no more of Millrace than a reader's guide says: the
@@ -24,6 +26,7 @@ type StoreJudge struct {
 	prefix   string // of all exports
 	endpoint string // the store's, for ClickHouse
 	key      string // access key and secret, as two literals of SQL
+	spoiled  func(run string) bool
 	known    map[string]string
 	files    map[string]bool
 	expected map[string]amount
@@ -134,6 +137,9 @@ func (j *StoreJudge) check(ctx context.Context, key string, objects map[string]s
 	}
 	if manifest.Closed != "" { // the mark of a closed revision: nobody reads it
 		j.Closed++
+		if run := manifest.Run.Export + " " + (export.Interval{Start: manifest.Run.Start, End: manifest.Run.End}).Key(); !j.spoiled(run) {
+			return []string{fmt.Sprintf("%s closes a revision that nobody has spoiled: %s", key, manifest.Closed)}, nil
+		}
 		return nil, nil
 	}
 	var files []string
