@@ -87,7 +87,7 @@ func (c compared) summary(t *testing.T, name string) int {
 // the comparison was made at all.
 func TestAnInsertIntoNothingCompares(t *testing.T) {
 	d := newDatabase(t)
-	for _, format := range []string{"JSONEachRow", "Parquet"} {
+	for _, format := range []string{"JSONEachRow", "CSVWithNames", "Parquet", "Arrow"} {
 		file := fileOf(t, d, 1000, format)
 		if answer := compares(t, d, file, format, 1000); answer.status != http.StatusOK || answer.summary(t, "written_rows") != 1 {
 			t.Errorf("%s: the right rows are answered %+v", format, answer)
@@ -106,12 +106,12 @@ func TestAnInsertIntoNothingCompares(t *testing.T) {
 	}
 }
 
-// Rows come by way of input() as they are sent, and JSON takes the memory of some blocks, whatever the file's size. As external data of a query, which could
-// give numbers back, they are all kept in memory, decoded, before the query begins. A Parquet file is kept whole either way.
+// Rows come by way of input() as they are sent, and JSON and CSV take the memory of some blocks, whatever the file's size. As external data of a query, which could
+// give numbers back, they are all kept in memory, decoded, before the query begins. A file of Parquet or Arrow is kept whole either way.
 func TestInputStreamsAndExternalDataDoesNot(t *testing.T) {
 	d := newDatabase(t)
 	const rows = 600_000
-	for _, format := range []string{"JSONEachRow", "Parquet"} {
+	for _, format := range []string{"JSONEachRow", "CSVWithNames", "Parquet", "Arrow"} {
 		file := fileOf(t, d, rows, format)
 		// The server's own account may leave out what was counted before the query began: both are asked by the log.
 		insert, external := d.name+"-insert-"+format, d.name+"-external-"+format
@@ -139,8 +139,8 @@ func TestInputStreamsAndExternalDataDoesNot(t *testing.T) {
 
 		streamed, kept := memoryOf(t, d, insert), memoryOf(t, d, external)
 		t.Logf("%s, a file of %d MB: %d MB by input(), %d MB as external data", format, len(file)>>20, streamed>>20, kept>>20)
-		if format == "JSONEachRow" && (streamed > uint64(len(file)/2) || kept < uint64(len(file))) {
-			t.Errorf("JSON of %d bytes takes %d by input(), and %d as external data", len(file), streamed, kept)
+		if text := format == "JSONEachRow" || format == "CSVWithNames"; text && (streamed > uint64(len(file)/2) || kept < uint64(len(file))) {
+			t.Errorf("%s of %d bytes takes %d by input(), and %d as external data", format, len(file), streamed, kept)
 		}
 	}
 }

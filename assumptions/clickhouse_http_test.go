@@ -24,6 +24,8 @@ func TestExceptionInMidStreamBreaksTheAnswer(t *testing.T) {
 	for _, test := range []struct{ format, encoding, compression string }{
 		{"JSONEachRow", "", ""}, {"JSONEachRow", "gzip", ""}, {"JSONEachRow", "zstd", ""},
 		{"Parquet", "", "none"}, {"Parquet", "", "snappy"}, {"Parquet", "", "lz4"}, {"Parquet", "", "zstd"}, {"Parquet", "", "gzip"},
+		{"CSVWithNames", "", ""}, {"CSVWithNames", "gzip", ""}, {"CSVWithNames", "zstd", ""},
+		{"Arrow", "", "none"}, {"Arrow", "", "lz4_frame"}, {"Arrow", "", "zstd"},
 	} {
 		t.Run(strings.TrimSpace(test.format+" "+test.encoding+test.compression), func(t *testing.T) {
 			settings := map[string]string{"http_write_exception_in_output_format": "0", "enable_http_compression": "0", "output_format_parquet_row_group_size": "100000"}
@@ -31,7 +33,7 @@ func TestExceptionInMidStreamBreaksTheAnswer(t *testing.T) {
 				settings["enable_http_compression"] = "1"
 			}
 			if test.compression != "" {
-				settings["output_format_parquet_compression_method"] = test.compression
+				settings["output_format_"+strings.ToLower(test.format)+"_compression_method"] = test.compression
 			}
 			response := answerBegun(t, d, test.format, test.encoding, settings)
 			defer func() { _ = response.Body.Close() }()

@@ -49,7 +49,7 @@ type FileQuery struct {
 }
 
 // answerToFile bounds the wait for the server's answer once it has the whole file, which it reads only then when that is
-// Parquet.
+// Parquet or Arrow.
 const answerToFile = 10 * time.Minute
 
 // ErrOtherContent says that a file was read, and that its rows are not those that were expected.
@@ -63,7 +63,7 @@ var ErrUnreadable = errors.New("ClickHouse cannot read the file")
 // is at fault; every other error says nothing about it. An error of file itself is returned as it is.
 //
 // The file goes to the server as the body of an insert into nothing, by way of input(): the server needs no way to where
-// the file lies, and no key of it. It computes count and sum as the bytes come, Parquet excepted, which it keeps whole in
+// the file lies, and no key of it. It computes count and sum as the bytes come, Parquet and Arrow excepted, which it keeps whole in
 // memory; no table is left behind. An insert gives no rows back, so the comparison is made at the server: throwIf ends
 // the insert when the two differ, and its code tells.
 func (s *Store) HoldsContent(ctx context.Context, query FileQuery, file io.Reader, want export.Content) error {
@@ -154,6 +154,18 @@ var readSettings = map[string]string{
 	"input_format_allow_errors_ratio":                       "0",
 	"input_format_parquet_allow_missing_columns":            "0",
 	"input_format_parquet_case_insensitive_column_matching": "0",
+	"input_format_arrow_allow_missing_columns":              "0",
+	"input_format_arrow_case_insensitive_column_matching":   "0",
+
+	"input_format_with_names_use_header":                       "1",
+	"format_csv_delimiter":                                     ",",
+	"format_csv_null_representation":                           `\N`,
+	"format_csv_allow_single_quotes":                           "0",
+	"input_format_csv_empty_as_default":                        "0",
+	"input_format_csv_trim_whitespaces":                        "0",
+	"input_format_csv_use_default_on_bad_values":               "0",
+	"input_format_csv_allow_variable_number_of_columns":        "0",
+	"input_format_csv_deserialize_separate_columns_into_tuple": "0",
 }
 
 const headerSummary = "X-ClickHouse-Summary"

@@ -67,8 +67,12 @@ func (e *ending) ends(encoding export.Encoding) bool {
 	switch {
 	case encoding.Format == export.FormatParquet:
 		return bytes.HasSuffix(e.bytes, []byte("PAR1"))
-	case encoding.Compression == export.CompressionNone:
-		return e.total == 0 || bytes.HasSuffix(e.bytes, []byte("\n"))
+	case encoding.Format == export.FormatArrow:
+		return bytes.HasSuffix(e.bytes, []byte("ARROW1"))
+	case encoding.Wrapped():
+		return e.total > 0
+	case e.total == 0: // lines without a row; CSV has a header all the same
+		return encoding.Format != export.FormatCSV
 	}
-	return e.total > 0
+	return bytes.HasSuffix(e.bytes, []byte("\n"))
 }

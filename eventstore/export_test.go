@@ -32,3 +32,6 @@ const SortOrder = sortOrder
 
 // ChunkSQL is the query of a chunk.
 var ChunkSQL = chunkSQL
+
+// FormatName is ClickHouse's name of an encoding's format.
+func FormatName(encoding export.Encoding) string { return formatNames[encoding.Format] }

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/export"
-	"github.com/millrace/millrace/internal/failpoint"
 )
 
 // Status is how a run ended.
@@ -98,14 +97,7 @@ func (s *Store) insertRun(ctx context.Context, row LedgerRow) error {
 		_ = batch.Abort()
 		return fmt.Errorf("encode ledger row: %w", err)
 	}
-	if err := failpoint.Hit(ctx, "ledger.insert"); err != nil {
-		_ = batch.Abort()
-		return err
-	}
-	if err := batch.Send(); err != nil {
-		return err
-	}
-	return failpoint.Hit(ctx, "ledger.inserted")
+	return batch.Send()
 }
 
 // RunFilter narrows Runs.

@@ -17,6 +17,8 @@ import (
 var (
 	parquet = export.Encoding{Format: export.FormatParquet, Compression: export.CompressionZstd}
 	lines   = export.Encoding{Format: export.FormatJSONEachRow, Compression: export.CompressionNone}
+	csv     = export.Encoding{Format: export.FormatCSV, Compression: export.CompressionNone}
+	arrow   = export.Encoding{Format: export.FormatArrow, Compression: export.CompressionZstd}
 	gzipped = export.Encoding{Format: export.FormatJSONEachRow, Compression: export.CompressionGzip}
 )
 
@@ -63,6 +65,10 @@ func TestCompleteAnswerThatIsNoWholeFileIsRefused(t *testing.T) {
 		"Parquet without its end":       {parquet, "PAR1 and then nothing", "do not end as parquet does", 0},
 		"empty Parquet":                 {parquet, "", "do not end as parquet does", 0},
 		"a line without its end":        {lines, "{}\n{", "do not end as jsoneachrow does", 0},
+		"exception behind Arrow":        {arrow, withException("ARROW1...ARROW1"), "memory is full", 241},
+		"Arrow without its end":         {arrow, "ARROW1 and then nothing", "do not end as arrow does", 0},
+		"CSV without a header":          {csv, "", "do not end as csv does", 0},
+		"a record without its end":      {csv, "\"a\"\n1", "do not end as csv does", 0},
 		"nothing where gzip has a head": {gzipped, "", "do not end as jsoneachrow does", 0},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -22,17 +22,8 @@ import (
 	"github.com/millrace/millrace/internal/testworld"
 )
 
-// encodings are all that there are.
-var encodings = []export.Encoding{
-	{Format: export.FormatParquet, Compression: export.CompressionNone},
-	{Format: export.FormatParquet, Compression: export.CompressionSnappy},
-	{Format: export.FormatParquet, Compression: export.CompressionLZ4},
-	{Format: export.FormatParquet, Compression: export.CompressionZstd},
-	{Format: export.FormatParquet, Compression: export.CompressionGzip},
-	{Format: export.FormatJSONEachRow, Compression: export.CompressionNone},
-	{Format: export.FormatJSONEachRow, Compression: export.CompressionGzip},
-	{Format: export.FormatJSONEachRow, Compression: export.CompressionZstd},
-}
+// encodings are all that there are for files.
+var encodings = export.FileEncodings()
 
 func forEachEncoding(t *testing.T, test func(t *testing.T, encoding export.Encoding)) {
 	for _, encoding := range encodings {
@@ -65,7 +56,7 @@ func TestExceptionInMidStreamIsNeverAnEnd(t *testing.T) {
 			t.Fatalf("after %d bytes: %v (%s), want an error of the source", read, err, export.KindOf(err))
 		}
 		var exception *eventstore.Exception
-		if encoding.Format == export.FormatParquet || encoding.Compression == export.CompressionNone {
+		if !encoding.Wrapped() {
 			if !errors.As(err, &exception) || exception.Code != 395 || !strings.Contains(exception.Message, "on purpose") {
 				t.Errorf("error %v does not hold ClickHouse's exception 395", err)
 			}
@@ -244,8 +235,7 @@ func TestFilesReadBackEqualTheTable(t *testing.T) {
 			t.Error("the same chunk read twice gives other bytes")
 		}
 		address := serveFile(t, "chunk."+encoding.Extension(), content)
-		format := map[export.Format]string{export.FormatParquet: "Parquet", export.FormatJSONEachRow: "JSONEachRow"}[encoding.Format]
-		got := number(t, store, fmt.Sprintf("SELECT %s FROM url('%s', '%s', $$%s$$)", hash, address, format, eventstore.EventsStructure()))
+		got := number(t, store, fmt.Sprintf("SELECT %s FROM url('%s', '%s', $$%s$$)", hash, address, eventstore.FormatName(encoding), eventstore.EventsStructure()))
 		if got != want {
 			t.Errorf("hash of the file is %d, of the table %d", got, want)
 		}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -25,16 +26,10 @@ func inEncoding(name string, encoding export.Encoding, level string) export.Defi
 	return definition
 }
 
-var encodings = []export.Encoding{
-	{Format: export.FormatParquet, Compression: export.CompressionZstd},
-	{Format: export.FormatParquet, Compression: export.CompressionSnappy},
-	{Format: export.FormatParquet, Compression: export.CompressionLZ4},
-	{Format: export.FormatParquet, Compression: export.CompressionGzip},
-	{Format: export.FormatParquet, Compression: export.CompressionNone},
-	{Format: export.FormatJSONEachRow, Compression: export.CompressionZstd},
-	{Format: export.FormatJSONEachRow, Compression: export.CompressionGzip},
-	{Format: export.FormatJSONEachRow, Compression: export.CompressionNone},
-}
+// encodings are all that files are written in, the default first.
+var encodings = append([]export.Encoding{byDefault}, slices.DeleteFunc(export.FileEncodings(), func(e export.Encoding) bool { return e == byDefault })...)
+
+var byDefault = export.Encoding{Format: export.FormatParquet, Compression: export.CompressionZstd}
 
 // published runs an export of the first hour, which must be published, and gives its manifest.
 func (t *thread) published(definition export.Definition) export.Manifest {
@@ -119,7 +114,7 @@ func TestNothingOfTheBucketReachesClickHouse(tt *testing.T) {
 	t.published(inEncoding("whole", encodings[0], export.ProofReadback))
 	t.tamper.do(nil, nil, damaged)
 	rotten := tampered("rotten", export.ProofReadback)
-	rotten.Settings = inEncoding("rotten", encodings[7], "").Settings
+	rotten.Settings = inEncoding("rotten", export.Encoding{Format: export.FormatJSONEachRow, Compression: export.CompressionNone}, "").Settings
 	t.run(rotten, hour(0))
 
 	secret, endpoint := testworld.Env(tt, "AWS_SECRET_ACCESS_KEY"), testworld.Env(tt, "MILLRACE_S3_ENDPOINT")

@@ -125,9 +125,6 @@ func (w chunkWork) whole(rows *passage) (content, error) {
 		return content{}, export.Errorf(export.KindInternal, "write %s: the source has not ended", w.key)
 	}
 	read, err := rows.content()
-	if failpoint.On(switchSwallow) {
-		return read, nil
-	}
 	if err != nil {
 		return read, export.Errorf(export.KindSourceUnavailable, "read the source of %s: the stream ended early: %w", w.key, err)
 	}
@@ -190,16 +187,17 @@ func (w chunkWork) adopt(ctx context.Context, found *object, sent content) (expo
 	return receipt, nil
 }
 
+// contentType is that of the bytes as they lie there: what is compressed around is of its compression's type.
 func (w chunkWork) contentType() string {
-	switch {
-	case w.encoding.Format == export.FormatParquet:
-		return "application/vnd.apache.parquet"
-	case w.encoding.Compression == export.CompressionGzip:
-		return "application/gzip"
-	case w.encoding.Compression == export.CompressionZstd:
-		return "application/zstd"
+	if w.encoding.Wrapped() {
+		return "application/" + string(w.encoding.Compression)
 	}
-	return "application/x-ndjson"
+	return map[export.Format]string{
+		export.FormatParquet:     "application/vnd.apache.parquet",
+		export.FormatArrow:       "application/vnd.apache.arrow.file",
+		export.FormatCSV:         "text/csv",
+		export.FormatJSONEachRow: "application/x-ndjson",
+	}[w.encoding.Format]
 }
 
 func (w chunkWork) receipt(of content, etag string) export.Receipt {

@@ -46,11 +46,20 @@ type encodes struct {
 }
 
 func (e encodes) Open(ctx context.Context, form export.Encoding) (io.ReadCloser, error) {
-	if form.Format == export.FormatParquet {
-		return e.ask(ctx, fmt.Sprintf("%s FORMAT Parquet SETTINGS %s, output_format_parquet_compression_method='%s'", e.query, smallBlocks, form.Compression), "identity")
+	query, accept := e.query+" FORMAT "+formatNames[form.Format]+" SETTINGS "+smallBlocks, "identity"
+	switch {
+	case form.Format == export.FormatParquet:
+		query += fmt.Sprintf(", output_format_parquet_compression_method='%s'", form.Compression)
+	case form.Format == export.FormatArrow:
+		query += fmt.Sprintf(", output_format_arrow_compression_method='%s'", strings.Replace(string(form.Compression), "lz4", "lz4_frame", 1))
+	case form.Wrapped():
+		accept = string(form.Compression)
 	}
-	accept := map[export.Compression]string{export.CompressionNone: "identity", export.CompressionGzip: "gzip", export.CompressionZstd: "zstd"}
-	return e.ask(ctx, e.query+" FORMAT JSONEachRow SETTINGS "+smallBlocks, accept[form.Compression])
+	return e.ask(ctx, query, accept)
+}
+
+var formatNames = map[export.Format]string{
+	export.FormatParquet: "Parquet", export.FormatJSONEachRow: "JSONEachRow", export.FormatCSV: "CSVWithNames", export.FormatArrow: "Arrow",
 }
 
 // smallBlocks lets bytes flow long before the last row.
@@ -62,23 +71,12 @@ const (
 	summary   = "SELECT count(), sum(cityHash64(tuple(n, text, at, maybe))) FROM "
 )
 
-var everyEncoding = []export.Encoding{
-	{Format: export.FormatParquet, Compression: export.CompressionNone},
-	{Format: export.FormatParquet, Compression: export.CompressionSnappy},
-	{Format: export.FormatParquet, Compression: export.CompressionLZ4},
-	{Format: export.FormatParquet, Compression: export.CompressionZstd},
-	{Format: export.FormatParquet, Compression: export.CompressionGzip},
-	{Format: export.FormatJSONEachRow, Compression: export.CompressionNone},
-	{Format: export.FormatJSONEachRow, Compression: export.CompressionGzip},
-	{Format: export.FormatJSONEachRow, Compression: export.CompressionZstd},
-}
-
 // Bytes that ClickHouse encodes pass through the worker into the store, are counted on the way, and ClickHouse reads the
 // same rows out of the store.
 func TestEveryEncodingOfClickHouseArrivesWhole(t *testing.T) {
 	server := clickHouse{testworld.Env(t, "MILLRACE_CLICKHOUSE_HTTP_URL")}
 	for _, rows := range []int{1, 300_000} {
-		for _, form := range everyEncoding {
+		for _, form := range export.FileEncodings() {
 			t.Run(fmt.Sprintf("%d rows %s %s", rows, form.Format, form.Compression), func(t *testing.T) {
 				b := newBucket(t)
 				destination, plan := b.open(t, settingsFor(form)), planOf(t, rows)
@@ -92,9 +90,8 @@ func TestEveryEncodingOfClickHouseArrivesWhole(t *testing.T) {
 				if receipt.Rows != uint64(rows) {
 					t.Errorf("the receipt has %d rows", receipt.Rows)
 				}
-				format := map[export.Format]string{export.FormatParquet: "Parquet", export.FormatJSONEachRow: "JSONEachRow"}[form.Format]
 				stored := server.answer(t, fmt.Sprintf(summary+"s3('%s/%s/events/%s', '%s', '%s', '%s', '%s')",
-					b.connection.Endpoint, b.connection.Bucket, receipt.Location, b.connection.AccessKeyID, b.connection.SecretAccessKey, format, columns))
+					b.connection.Endpoint, b.connection.Bucket, receipt.Location, b.connection.AccessKeyID, b.connection.SecretAccessKey, formatNames[form.Format], columns))
 				if sent := server.answer(t, summary+"("+query+")"); stored != sent {
 					t.Errorf("the store has %s, ClickHouse has %s", stored, sent)
 				}
@@ -135,7 +132,7 @@ func TestAnExceptionInMidStreamLeavesNothing(t *testing.T) {
 	server := clickHouse{testworld.Env(t, "MILLRACE_CLICKHOUSE_HTTP_URL")}
 	const rows = 400_000
 	query := strings.Replace(fmt.Sprintf(selection, rows), "number AS n", "number + throwIf(number = 390000) AS n", 1)
-	for _, form := range everyEncoding {
+	for _, form := range export.FileEncodings() {
 		t.Run(fmt.Sprintf("%s %s", form.Format, form.Compression), func(t *testing.T) {
 			b := newBucket(t)
 			plan := planOf(t, rows)

@@ -23,18 +23,10 @@ func (d *Destination) location(run export.Run, chunk int) string {
 	return fmt.Sprintf("%s/%s/r%04d-%05d.%s", run.Export, run.Interval.Key(), run.Revision, chunk, d.encoding.Extension())
 }
 
-// encodings by the end of a file's name, for files of a definition that has changed since. How a Parquet file is
-// compressed is said inside.
-var encodings = []export.Encoding{
-	{Format: export.FormatParquet, Compression: export.CompressionZstd},
-	{Format: export.FormatJSONEachRow, Compression: export.CompressionNone},
-	{Format: export.FormatJSONEachRow, Compression: export.CompressionGzip},
-	{Format: export.FormatJSONEachRow, Compression: export.CompressionZstd},
-}
-
-// encodingOf is the encoding of a file that was written, by its name.
+// encodingOf is the encoding of a file that was written, by the end of its name, for files of a definition that has changed
+// since. How a Parquet or an Arrow file is compressed is said inside.
 func (d *Destination) encodingOf(receipt export.Receipt) export.Encoding {
-	for _, encoding := range encodings {
+	for _, encoding := range export.FileEncodings() {
 		if strings.HasSuffix(receipt.Location, "."+encoding.Extension()) {
 			return encoding
 		}

@@ -15,9 +15,10 @@ import (
 type settings struct {
 	// Prefix is where in the bucket the export's files are, without a slash at either end; "" is the bucket's root.
 	Prefix string `json:"prefix"`
-	// Format is "parquet" (the default) or "jsoneachrow".
+	// Format is "parquet" (the default), "jsoneachrow", "csv" or "arrow".
 	Format export.Format `json:"format"`
-	// Compression is "zstd" (the default), "gzip" or "none"; for Parquet also "snappy" and "lz4".
+	// Compression is "zstd" (the default) or "none"; also "gzip", except for Arrow, "lz4" for Parquet and Arrow, and "snappy"
+	// for Parquet.
 	Compression export.Compression `json:"compression"`
 }
 
@@ -42,7 +43,7 @@ func readSettings(block json.RawMessage) (settings, error) {
 		return settings{}, err
 	}
 	if read.Format == export.FormatTabSeparated {
-		return settings{}, export.Errorf(export.KindConfig, "format: %q is for databases: use parquet or jsoneachrow", read.Format)
+		return settings{}, export.Errorf(export.KindConfig, "format: %q is for databases: use %s", read.Format, export.FileFormats())
 	}
 	return read, read.encoding().Validate()
 }

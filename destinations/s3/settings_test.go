@@ -15,6 +15,8 @@ func TestSettingsGetTheirDefaults(t *testing.T) {
 		{`{}`, `{"prefix":"","format":"parquet","compression":"zstd"}`},
 		{`null`, `{"prefix":"","format":"parquet","compression":"zstd"}`},
 		{`{"prefix": "/events/eu/"}`, `{"prefix":"events/eu","format":"parquet","compression":"zstd"}`},
+		{`{"format": "csv"}`, `{"prefix":"","format":"csv","compression":"zstd"}`},
+		{`{"format": "arrow", "compression": "lz4"}`, `{"prefix":"","format":"arrow","compression":"lz4"}`},
 		{`{"prefix": "events", "format": "jsoneachrow", "compression": "gzip"}`, `{"prefix":"events","format":"jsoneachrow","compression":"gzip"}`},
 	} {
 		got, err := normalizeSettings(json.RawMessage(test.block))
@@ -30,7 +32,11 @@ func TestSettingsThatAreWrongAreNamed(t *testing.T) {
 		{`{"Prefix": "events"}`, `unknown field "Prefix": the fields are prefix, format, compression`},
 		{`[]`, `the block is not a JSON object: its fields are prefix, format, compression`},
 		{`{"prefix": 7}`, `prefix: is a number, and must be a string`},
-		{`{"format": "csv"}`, `format: "csv" is unknown: use parquet or jsoneachrow`},
+		{`{"format": "orc"}`, `format: "orc" is unknown: use parquet, jsoneachrow, csv or arrow`},
+		{`{"format": "tabseparated", "compression": "none"}`, `format: "tabseparated" is for databases: use parquet, jsoneachrow, csv or arrow`},
+		{`{"format": "csv", "compression": "snappy"}`, `compression: "snappy" is unknown for csv: use none, gzip or zstd`},
+		{`{"format": "arrow", "compression": "gzip"}`, `compression: "gzip" is unknown for arrow: use none, lz4 or zstd`},
+		{`{"compression": "brotli"}`, `compression: "brotli" is unknown for parquet: use none, snappy, lz4, zstd or gzip`},
 		{`{"format": "jsoneachrow", "compression": "lz4"}`, `compression: "lz4" is unknown for jsoneachrow: use none, gzip or zstd`},
 		{`{"prefix": "a//b"}`, `prefix: "a//b" has "" between slashes: use plain names, separated by single slashes`},
 		{`{"prefix": "a/../b"}`, `prefix: "a/../b" has ".." between slashes: use plain names, separated by single slashes`},

@@ -11,7 +11,7 @@ import (
 // maxZstdWindow bounds the memory of a count. ClickHouse's default level 3 has a window of 2 MiB, its highest of 128.
 const maxZstdWindow = 128 << 20
 
-// compressed counts lines inside gzip or zstd. The decoders only read, so one goroutine reads the end of a pipe that
+// compressed counts a text inside gzip or zstd. The decoders only read, so one goroutine reads the end of a pipe that
 // Write fills; it ends with finish or close.
 type compressed struct {
 	input *io.PipeWriter
@@ -25,12 +25,12 @@ type compressed struct {
 
 var errGivenUp = errors.New("count was given up")
 
-func newCompressed(open func(io.Reader) (io.ReadCloser, error)) *compressed {
+func newCompressed(text file, open func(io.Reader) (io.ReadCloser, error)) *compressed {
 	output, input := io.Pipe()
 	c := &compressed{input: input, done: make(chan struct{})}
 	go func() {
 		defer close(c.done)
-		c.rows, c.err = countLines(output, open)
+		c.rows, c.err = countInside(output, text, open)
 		reason := c.err
 		if reason == nil {
 			reason = notWhole("bytes follow the end of the file")
@@ -40,22 +40,21 @@ func newCompressed(open func(io.Reader) (io.ReadCloser, error)) *compressed {
 	return c
 }
 
-func countLines(input io.Reader, open func(io.Reader) (io.ReadCloser, error)) (uint64, error) {
+func countInside(input io.Reader, text file, open func(io.Reader) (io.ReadCloser, error)) (uint64, error) {
 	decoder, err := open(input)
 	if err != nil {
 		return 0, notWhole("read compressed file: %w", err)
 	}
 	defer decoder.Close()
-	var count lines
 	buffer := make([]byte, 64<<10)
 	for {
 		n, err := decoder.Read(buffer)
-		if _, broken := count.Write(buffer[:n]); broken != nil {
+		if _, broken := text.Write(buffer[:n]); broken != nil {
 			return 0, broken
 		}
 		switch {
 		case errors.Is(err, io.EOF):
-			return count.finish()
+			return text.finish()
 		case err != nil:
 			return 0, notWhole("read compressed file: %w", err)
 		}

@@ -28,11 +28,15 @@ func notWhole(format string, args ...any) error {
 //     file from one that ends, by chance or by intent, in a row that itself holds a Parquet file.
 //   - JSONEachRow: every line begins with { and ends with }, and the last one ends with a newline. Nothing in the plain
 //     format tells a file cut at a line's end from a shorter one; the expected row count does.
+//   - CSV: every record has as many fields as the header, quotes stand where RFC 4180 has them, and the last record ends with
+//     a newline. A file cut at a record's end is a shorter one, as with JSONEachRow.
+//   - Arrow: the magic ARROW1 at both ends, messages that follow each other from the first byte to the mark of their end, and
+//     behind it a footer that names exactly the record batches that passed, by place and length.
 //   - TabSeparated: the last line ends with a newline. ClickHouse escapes newlines inside values.
 //   - with gzip or zstd around it: every frame is complete and its checksum is right, and nothing follows.
 //
 // A file without rows is whole when ClickHouse could have written it: no byte for plain lines, an empty frame for
-// gzip and zstd, a footer without row groups for Parquet.
+// gzip and zstd, a header for CSV, a footer without row groups or record batches for Parquet and Arrow.
 type Counter struct {
 	file   file
 	bytes  uint64
@@ -53,19 +57,26 @@ func NewCounter(encoding export.Encoding) (*Counter, error) {
 	if err := encoding.Validate(); err != nil {
 		return nil, err
 	}
+	var inside file
 	switch encoding.Format {
 	case export.FormatParquet:
-		return &Counter{file: &parquetFile{}}, nil
+		inside = &parquetFile{}
+	case export.FormatArrow:
+		inside = &arrowFile{}
+	case export.FormatCSV:
+		inside = &records{}
 	case export.FormatTabSeparated:
-		return &Counter{file: &newlines{}}, nil
+		inside = &newlines{}
+	default:
+		inside = &lines{}
 	}
-	switch encoding.Compression {
-	case export.CompressionGzip:
-		return &Counter{file: newCompressed(openGzip)}, nil
-	case export.CompressionZstd:
-		return &Counter{file: newCompressed(openZstd)}, nil
+	switch {
+	case encoding.Wrapped() && encoding.Compression == export.CompressionGzip:
+		inside = newCompressed(inside, openGzip)
+	case encoding.Wrapped():
+		inside = newCompressed(inside, openZstd)
 	}
-	return &Counter{file: &lines{}}, nil
+	return &Counter{file: inside}, nil
 }
 
 // Write takes the next bytes. It may tell early that the file can no longer become whole; the error wraps ErrNotWhole.

@@ -25,6 +25,11 @@ var (
 	plain   = export.Encoding{Format: export.FormatJSONEachRow, Compression: export.CompressionNone}
 	gzipped = export.Encoding{Format: export.FormatJSONEachRow, Compression: export.CompressionGzip}
 	zstded  = export.Encoding{Format: export.FormatJSONEachRow, Compression: export.CompressionZstd}
+
+	csvPlain   = export.Encoding{Format: export.FormatCSV, Compression: export.CompressionNone}
+	csvGzipped = export.Encoding{Format: export.FormatCSV, Compression: export.CompressionGzip}
+	csvZstded  = export.Encoding{Format: export.FormatCSV, Compression: export.CompressionZstd}
+	arrow      = export.Encoding{Format: export.FormatArrow, Compression: export.CompressionZstd}
 )
 
 // count feeds a file in pieces of the given sizes, over and over.
@@ -176,6 +181,12 @@ func TestFilesOfClickHouse(t *testing.T) {
 		{"empty.jsonl.gz", gzipped, 0},
 		{"thousand.jsonl.zst", zstded, 1000},
 		{"empty.jsonl.zst", zstded, 0},
+		{"thousand.csv.gz", csvGzipped, 1000},
+		{"empty.csv.gz", csvGzipped, 0},
+		{"thousand.csv.zst", csvZstded, 1000},
+		{"empty.csv.zst", csvZstded, 0},
+		{"thousand.arrow", arrow, 1000},
+		{"empty.arrow", arrow, 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			file := golden(t, test.name)
@@ -234,7 +245,8 @@ func TestAnErrorOfWriteIsNotForgotten(t *testing.T) {
 	for _, test := range []struct {
 		form export.Encoding
 		file string
-	}{{plain, "exception\n"}, {gzipped, "exception, and no gzip"}, {zstded, "exception, and no zstd"}, {parquet, "exception, and no Parquet"}} {
+	}{{plain, "exception\n"}, {gzipped, "exception, and no gzip"}, {zstded, "exception, and no zstd"}, {parquet, "exception, and no Parquet"},
+		{csvPlain, "a,b\nexception\n"}, {arrow, "exception, and no Arrow"}} {
 		counter, err := encoding.NewCounter(test.form)
 		if err != nil {
 			t.Fatal(err)
@@ -271,11 +283,9 @@ func TestAnUnknownEncodingIsRefused(t *testing.T) {
 
 // No goroutine may stay behind a count that is given up; TestMain looks.
 func TestACountCanBeGivenUpHalfWay(t *testing.T) {
-	for _, name := range []string{"thousand.jsonl.gz", "thousand.jsonl.zst"} {
-		form := gzipped
-		if filepath.Ext(name) == ".zst" {
-			form = zstded
-		}
+	for name, form := range map[string]export.Encoding{
+		"thousand.jsonl.gz": gzipped, "thousand.jsonl.zst": zstded, "thousand.csv.gz": csvGzipped, "thousand.csv.zst": csvZstded, "thousand.arrow": arrow,
+	} {
 		counter, err := encoding.NewCounter(form)
 		if err != nil {
 			t.Fatal(err)
@@ -304,12 +314,16 @@ func FuzzParquet(f *testing.F) {
 }
 
 func BenchmarkCounter(b *testing.B) {
-	line := []byte(`{"team_id":1,"uuid":"00000000-0000-0000-0000-000000000001","event":"event0","distinct_id":"0","properties":"{\"n\":0}"}` + "\n")
-	lines := bytes.Repeat(line, 100_000)
-	for _, form := range []export.Encoding{plain, gzipped, zstded} {
-		file := compress(b, form, lines)
-		b.Run(string(form.Compression), func(b *testing.B) {
-			b.SetBytes(int64(len(lines)))
+	lines := []byte(`{"team_id":1,"uuid":"00000000-0000-0000-0000-000000000001","event":"event0","distinct_id":"0","properties":"{\"n\":0}"}` + "\n")
+	row := []byte(`1,"00000000-0000-0000-0000-000000000001","event0","0","{""$browser"":""Firefox"",""n"":0}"` + "\n")
+	for _, form := range []export.Encoding{plain, gzipped, zstded, csvPlain, csvGzipped, csvZstded} {
+		text := bytes.Repeat(lines, 100_000)
+		if form.Format == export.FormatCSV {
+			text = bytes.Repeat(row, 100_001) // the first passes for a header
+		}
+		file := compress(b, form, text)
+		b.Run(string(form.Format)+" "+string(form.Compression), func(b *testing.B) {
+			b.SetBytes(int64(len(text)))
 			for b.Loop() {
 				if rows, err := count(b, form, file, 128<<10); err != nil || rows != 100_000 {
 					b.Fatal(rows, err)
