@@ -73,6 +73,16 @@ test/kafka: bin/devstack ## Run the tests of ingest on the genuine Apache Kafka,
 			go test -count=1 "$$@" -timeout 15m $(KAFKA_PKG)' || exit 1; \
 	done
 
+# What we rely on in S3, by the names of the tests.
+S3_ASSUMPTIONS = $(shell sed -n 's/^func \(Test[A-Za-z0-9]*\).*/\1/p' assumptions/s3_*test.go | paste -s -d '|' -)
+
+.PHONY: test/minio
+test/minio: bin/devstack ## Run the tests of the S3 destination on MinIO, and those of encryption, roles and host names
+	@test -n "$(S3_ASSUMPTIONS)" || { echo "make test/minio: assumptions/s3_*test.go name no tests" >&2; exit 1; }
+	S3=minio bin/devstack --free --parts clickhouse,s3 -- sh -c \
+		'go test -count=1 -tags "world minio" -timeout 5m -run "^($(S3_ASSUMPTIONS))$$" ./assumptions/ && \
+		go test -count=1 -tags "world minio" -timeout 15m ./destinations/s3/'
+
 .PHONY: test/modules
 test/modules: bin/devstack ## Run the tests of the modules beside the product: devstack and examples
 	@for module in $(MODULES); do echo "go test -C $$module -tags world ./..."; $(WORLD) go test -C $$module -tags world -timeout 20m ./... || exit 1; done

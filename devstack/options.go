@@ -61,6 +61,8 @@ Environment:
   KAFKA_BROKERS=3     run three of them, everything replicated to all, two replicas in sync for each
                       record; on the ports kafka (9092), kafka-2 (9093), kafka-3 (9094), and
                       kafka-controller-1 (9192) to -3 (9194)
+  S3=minio            run MinIO instead of versitygw: it encrypts, gives out temporary credentials,
+                      and knows buckets by their host names
 
 The first start on a machine builds temporal and versitygw and installs ClickHouse's engine and
 Postgres, side by side; that takes some minutes and 5 GB at most, most of it Go's caches. The
@@ -94,6 +96,9 @@ func parseOptions(args []string, out io.Writer) (Options, error) {
 		return o, fmt.Errorf("%w; see devstack --help", err)
 	}
 	if _, err := chooseKafka(os.Getenv); err != nil {
+		return o, err
+	}
+	if _, err := chooseS3(os.Getenv); err != nil {
 		return o, err
 	}
 	o.Command = set.Args()

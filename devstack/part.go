@@ -84,14 +84,18 @@ type Command struct {
 	Grace time.Duration
 }
 
-// Parts are all parts of the world, in the order of the table. New ones join here. Which Kafka it is, the environment
-// says; where what it says makes no sense, parseOptions has refused to go on.
+// Parts are all parts of the world, in the order of the table. New ones join here. Which Kafka and which S3 it is, the
+// environment says; where what it says makes no sense, parseOptions has refused to go on.
 func Parts() []Part {
 	kafka, err := chooseKafka(os.Getenv)
 	if err != nil {
 		kafka = Kafka{}
 	}
-	return []Part{Temporal{}, ClickHouse{}, kafka, S3{}, Postgres{}}
+	s3, err := chooseS3(os.Getenv)
+	if err != nil {
+		s3 = S3{}
+	}
+	return []Part{Temporal{}, ClickHouse{}, kafka, s3, Postgres{}}
 }
 
 // PartNames are the names that --parts and --early take.

@@ -66,7 +66,9 @@ func hasAttributes(dir string) bool {
 }
 
 // Ready implements Part: the bucket is there, made if need be, and a signed request finds it.
-func (p S3) Ready(ctx context.Context, site Site) error {
+func (S3) Ready(ctx context.Context, site Site) error { return bucketReady(ctx, site) }
+
+func bucketReady(ctx context.Context, site Site) error {
 	client := s3.New(s3.Options{
 		BaseEndpoint:     aws.String("http://" + site.Addr("s3")),
 		Region:           s3Region,

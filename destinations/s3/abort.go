@@ -26,7 +26,7 @@ type openUpload struct {
 
 // unfinished are the open uploads of this process. A store lists uploads by key alone, and not by who began them, so
 // what another process of this execution left behind when it was killed cannot be told from a successor's work: that
-// is left to the bucket's lifecycle rule, or to a sweep by age.
+// is left to the sweep by age, or to the bucket's lifecycle rule.
 var unfinished = uploads{open: map[openUpload]struct{}{}}
 
 type uploads struct {

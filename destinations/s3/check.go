@@ -49,6 +49,8 @@ func (d *Destination) Check(ctx context.Context, report func(destinations.Step))
 			t.step("refuse a second write in parts", "", t.mustBeRefused(ctx, "write an object in parts again", t.putInParts(ctx)))
 		}
 		t.step("delete what was written", "", t.clean(ctx))
+		detail, err := t.listUploads(ctx)
+		t.step("list unfinished uploads", detail, err)
 	}
 	return t.first
 }
@@ -85,13 +87,26 @@ func (t *trial) listObjects(ctx context.Context) error {
 	return t.explain(ctx, "list objects", err)
 }
 
+// listUploads tells whether left-over uploads can be swept. A run does without.
+func (t *trial) listUploads(ctx context.Context) (detail string, err error) {
+	request, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	_, err = t.client.ListMultipartUploads(request, &s3.ListMultipartUploadsInput{
+		Bucket: &t.place.bucket, Prefix: aws.String(t.below(marksName) + "/"), MaxUploads: aws.Int32(1),
+	})
+	if ctx.Err() == nil && statusOf(err) == http.StatusForbidden {
+		return "denied: what killed workers leave is then for the bucket's lifecycle rule alone", nil
+	}
+	return "", t.explain(ctx, "list unfinished uploads", err)
+}
+
 func (t *trial) put(ctx context.Context) error {
 	request, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	answer, err := t.client.PutObject(request, &s3.PutObjectInput{
+	answer, err := t.client.PutObject(request, t.encryption.put(&s3.PutObjectInput{
 		Bucket: &t.place.bucket, Key: &t.key, Body: bytes.NewReader(trialBody), IfNoneMatch: aws.String("*"),
 		ChecksumCRC64NVME: aws.String(checksumOf(trialBody)), Metadata: map[string]string{metadataPlan: "check"},
-	}, sendOnce)
+	}), sendOnce)
 	if err == nil {
 		t.versions[t.key] = answer.VersionId
 	}
@@ -119,6 +134,8 @@ func (t *trial) readBack(ctx context.Context) error {
 		return export.Errorf(export.KindDestinationUnavailable, "%s: %s: what was just written is not there: the store must show a write at once", act, t.place)
 	case found.checksum != checksumOf(trialBody):
 		return export.Errorf(export.KindConfig, "%s: %s: the store does not keep CRC64NVME checksums, so nothing that it holds could be proved: use a store that does", act, t.place)
+	case t.encryption != nil && found.encrypted != t.encryption.algorithm():
+		return export.Errorf(export.KindConfig, "%s: %s: the store took the object and did not encrypt it as encryption in the connection says (%s): leave encryption out, or use a store that does", act, t.place, t.encryption.Type)
 	case found.metadata[metadataPlan] != "check":
 		return export.Errorf(export.KindConfig, "%s: %s: the store does not keep metadata, so files of different runs could not be told apart: use a store that does", act, t.place)
 	}
@@ -143,10 +160,10 @@ func (t *trial) readBack(ctx context.Context) error {
 func (t *trial) putInParts(ctx context.Context) (err error) {
 	request, cancel := context.WithTimeout(ctx, transferTimeout)
 	defer cancel()
-	created, err := t.client.CreateMultipartUpload(request, &s3.CreateMultipartUploadInput{
+	created, err := t.client.CreateMultipartUpload(request, t.encryption.create(&s3.CreateMultipartUploadInput{
 		Bucket: &t.place.bucket, Key: &t.partsKey,
 		ChecksumAlgorithm: types.ChecksumAlgorithmCrc64nvme, ChecksumType: types.ChecksumTypeFullObject,
-	}, sendOnce)
+	}), sendOnce)
 	if err != nil {
 		return err
 	}

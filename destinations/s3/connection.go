@@ -28,9 +28,13 @@ type connection struct {
 	SessionToken string `json:"session_token,omitempty"`
 	// PathStyle puts the bucket into the path instead of the host name; left out, it is true with an endpoint.
 	PathStyle *bool `json:"path_style,omitempty"`
+	// Encryption is how the store encrypts what is written; left out, as the bucket has set.
+	Encryption json.RawMessage `json:"encryption,omitempty"`
+
+	encryption *encryption
 }
 
-var connectionFields = []string{"bucket", "region", "endpoint", "access_key_id", "secret_access_key", "session_token", "path_style"}
+var connectionFields = []string{"bucket", "region", "endpoint", "access_key_id", "secret_access_key", "session_token", "path_style", "encryption"}
 
 // bucketName is wider than AWS's rule of today: old buckets have capitals and underscores, and so do other stores'.
 var bucketName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]$`)
@@ -47,6 +51,15 @@ func readConnection(block json.RawMessage) (connection, error) {
 	}
 	if err := read.validate(); err != nil {
 		return connection{}, err
+	}
+	var err error
+	if read.encryption, err = readEncryption(read.Encryption); err != nil {
+		return connection{}, err
+	}
+	if read.Encryption = nil; read.encryption != nil {
+		if read.Encryption, err = destinations.EncodeBlock(read.encryption); err != nil {
+			return connection{}, err
+		}
 	}
 	if read.Endpoint != "" && read.Region == "" {
 		read.Region = defaultRegion

@@ -45,6 +45,7 @@ var (
 	unknownKey    = verdict{export.KindAuth, "the store does not know this access key: correct access_key_id in the connection"}
 	expiredToken  = verdict{export.KindAuth, "the credentials have expired, or do not belong together: renew access_key_id, secret_access_key and session_token in the connection"}
 	denied        = verdict{export.KindPermission, "access is denied: allow these credentials s3:ListBucket on the bucket, and s3:GetObject, s3:PutObject and s3:AbortMultipartUpload on the prefix"}
+	unknownKMSKey = verdict{export.KindPermission, "the encryption key does not exist: correct key of encryption in the connection, or the bucket's own encryption"}
 	wrongRegion   = verdict{export.KindConfig, "the bucket is in another region, or the endpoint belongs to another: correct region and endpoint in the connection"}
 	tooFast       = verdict{export.KindQuota, "the store asks to slow down: " + tryAgain}
 	full          = verdict{export.KindQuota, "the store is full: make room"}
@@ -75,7 +76,8 @@ var verdicts = map[string]verdict{
 	"MethodNotAllowed":      denied,
 	"InvalidObjectState":    denied,
 	"KMS.DisabledException": {export.KindPermission, "the bucket's encryption key is disabled: enable it"},
-	"KMS.NotFoundException": {export.KindPermission, "the bucket's encryption key does not exist: correct the bucket's encryption"},
+	"KMS.NotFoundException": unknownKMSKey,
+	"kms:KeyNotFound":       unknownKMSKey, // MinIO, with status 404
 
 	"PermanentRedirect":                  wrongRegion,
 	"AuthorizationHeaderMalformed":       wrongRegion,

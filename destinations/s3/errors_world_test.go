@@ -22,7 +22,7 @@ func TestMistakesInAConnectionAreExplainedByARealStore(t *testing.T) {
 		want   string
 	}{
 		{"bucket missing", func(c *connection) { c.Bucket += "-not" }, export.KindNotFound, `the bucket does not exist: create it, or correct bucket in the connection (NoSuchBucket)`},
-		{"unknown key", func(c *connection) { c.AccessKeyID = "AKIDNOBODY" }, export.KindAuth, `the store does not know this access key: correct access_key_id in the connection (XAdminUserNotFound)`}, // Amazon says InvalidAccessKeyId,
+		{"unknown key", func(c *connection) { c.AccessKeyID = "AKIDNOBODY" }, export.KindAuth, `the store does not know this access key: correct access_key_id in the connection (` + unknownKeyCode + `)`},
 		{"wrong secret", func(c *connection) { c.SecretAccessKey = testSecret }, export.KindAuth, `the secret does not fit the access key: correct secret_access_key in the connection (SignatureDoesNotMatch)`},
 		{"wrong region", func(c *connection) { c.Region = "eu-north-1" }, export.KindConfig, `the bucket is in another region, or the endpoint belongs to another: correct region and endpoint in the connection (AuthorizationHeaderMalformed)`},
 	} {
@@ -54,6 +54,7 @@ func TestACheckNamesWhatItTries(t *testing.T) {
 	want := []string{
 		"reach the endpoint", "list objects", "write an object", "refuse a second write of it", "read it back with its checksum",
 		"write an object in parts", "refuse a second write in parts", "delete what was written",
+		"list unfinished uploads",
 	}
 	if err != nil || !slices.Equal(names, want) {
 		t.Errorf("got %q (%v), want %q", names, err, want)

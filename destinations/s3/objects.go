@@ -22,6 +22,8 @@ type object struct {
 	size     uint64
 	checksum string // CRC64NVME of the whole object in base64, or "" when the store keeps none
 	metadata map[string]string
+	// encrypted is by which algorithm the store says that it encrypted it, or "".
+	encrypted types.ServerSideEncryption
 }
 
 // look asks for an object without its bytes; nil when it is not there.
@@ -43,6 +45,7 @@ func (d *Destination) look(ctx context.Context, key string) (*object, error) {
 	return &object{
 		etag: aws.ToString(head.ETag), size: uint64(aws.ToInt64(head.ContentLength)),
 		checksum: aws.ToString(head.ChecksumCRC64NVME), metadata: head.Metadata,
+		encrypted: head.ServerSideEncryption,
 	}, nil
 }
 
@@ -114,10 +117,10 @@ func (d *Destination) putMark(ctx context.Context, key string, content []byte, p
 	}
 	request, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	_, err := d.client.PutObject(request, &s3.PutObjectInput{
+	_, err := d.client.PutObject(request, d.encryption.put(&s3.PutObjectInput{
 		Bucket: &d.place.bucket, Key: &key, Body: bytes.NewReader(content), IfNoneMatch: aws.String("*"),
 		ContentType: aws.String("application/json"), ChecksumCRC64NVME: aws.String(checksumOf(content)),
-	})
+	}))
 	if err != nil {
 		return err
 	}

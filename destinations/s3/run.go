@@ -77,7 +77,11 @@ func (d *Destination) Prepare(ctx context.Context, plan export.Plan) (destinatio
 		return destinations.Prepared{}, err
 	}
 	holds, err := d.readPlan(plan.Run, found)
-	return destinations.Prepared{Plan: holds}, err
+	if err != nil {
+		return destinations.Prepared{}, err
+	}
+	d.sweep(ctx, holds)
+	return destinations.Prepared{Plan: holds}, nil
 }
 
 // preparedAs answers with the plan that the published run was worked by. Should somebody have removed it, the given

@@ -9,8 +9,9 @@
 // CompleteMultipartUpload, and CRC64NVME checksums of whole objects, kept and given back.
 //
 // The credentials need s3:ListBucket on the bucket, and s3:GetObject, s3:PutObject and s3:AbortMultipartUpload below the
-// prefix; a check needs s3:DeleteObject too. A process that is killed may leave an unfinished upload, which no reader
-// sees: give the bucket a lifecycle rule that ends incomplete uploads after some days, more than give_up_after.
+// prefix; a check needs s3:DeleteObject too, and the sweep of what killed processes left s3:ListBucketMultipartUploads.
+// What is left is an unfinished upload, which no reader sees: an export's next run takes it back after give_up_after, and
+// where there is none any more, a lifecycle rule of the bucket.
 package s3
 
 import (
@@ -38,6 +39,8 @@ type Destination struct {
 	place    place
 	prefix   string
 	encoding export.Encoding
+	// encryption is nil where the bucket's own holds.
+	encryption *encryption
 }
 
 var _ destinations.Destination = (*Destination)(nil)
@@ -57,9 +60,10 @@ func open(ctx context.Context, connectionBlock, settingsBlock json.RawMessage) (
 		return nil, err
 	}
 	return &Destination{
-		client:   client,
-		place:    reach.place(client.Options().Region),
-		prefix:   form.Prefix,
-		encoding: form.encoding(),
+		client:     client,
+		place:      reach.place(client.Options().Region),
+		prefix:     form.Prefix,
+		encoding:   form.encoding(),
+		encryption: reach.encryption,
 	}, nil
 }

@@ -76,6 +76,9 @@ func TestConnectionsGetTheirDefaults(t *testing.T) {
 	for _, test := range []struct{ block, want string }{
 		{`{"bucket": "lake", "region": "eu-west-1"}`, `{"bucket":"lake","region":"eu-west-1","path_style":false}`},
 		{`{"bucket": "lake", "endpoint": "http://127.0.0.1:9000"}`, `{"bucket":"lake","region":"us-east-1","endpoint":"http://127.0.0.1:9000","path_style":true}`},
+		{`{"bucket": "lake", "region": "eu-west-1", "encryption": {"type": "sse-kms", "key": "env:KEY", "bucket_key": true}}`,
+			`{"bucket":"lake","region":"eu-west-1","path_style":false,"encryption":{"type":"sse-kms","key":"env:KEY","bucket_key":true}}`},
+		{`{"bucket": "lake", "region": "eu-west-1", "encryption": null}`, `{"bucket":"lake","region":"eu-west-1","path_style":false}`},
 		{`{"bucket": "lake", "endpoint": "https://s3.example.com", "path_style": false}`, `{"bucket":"lake","region":"us-east-1","endpoint":"https://s3.example.com","path_style":false}`},
 		{`{"bucket": "env:BUCKET", "endpoint": "env:ENDPOINT", "access_key_id": "env:ID", "secret_access_key": "file:secret"}`,
 			`{"bucket":"env:BUCKET","region":"us-east-1","endpoint":"env:ENDPOINT","access_key_id":"env:ID","secret_access_key":"file:secret","path_style":true}`},
@@ -88,7 +91,7 @@ func TestConnectionsGetTheirDefaults(t *testing.T) {
 }
 
 func TestConnectionsThatAreWrongAreNamed(t *testing.T) {
-	const fields = "bucket, region, endpoint, access_key_id, secret_access_key, session_token, path_style"
+	const fields = "bucket, region, endpoint, access_key_id, secret_access_key, session_token, path_style, encryption"
 	for _, test := range []struct{ block, want string }{
 		{`{}`, `bucket is missing: name the bucket that the files go to`},
 		{`{"bucket": "lake", "secret": "hunter2"}`, `unknown field "secret": the fields are ` + fields},
@@ -100,6 +103,12 @@ func TestConnectionsThatAreWrongAreNamed(t *testing.T) {
 		{`{"bucket": "lake", "endpoint": "minio:9000"}`, `endpoint: "minio:9000" is not an address: give it as https://host or http://host:port`},
 		{`{"bucket": "lake", "endpoint": "http://me:hunter2@minio"}`, `endpoint: has a user in it: put the keys into access_key_id and secret_access_key`},
 		{`{"bucket": "lake", "endpoint": "http://minio/lake"}`, `endpoint: "http://minio/lake" has more than scheme, host and port: the bucket goes into bucket, folders into the export's prefix`},
+		{`{"bucket": "lake", "encryption": {"type": "aes"}}`, `encryption: type: "aes" is unknown: use sse-s3 or sse-kms`},
+		{`{"bucket": "lake", "encryption": {}}`, `encryption: type is missing: use sse-s3 or sse-kms, or leave out encryption for what the bucket has set`},
+		{`{"bucket": "lake", "encryption": "sse-s3"}`, `encryption: the block is not a JSON object: its fields are type, key, bucket_key`},
+		{`{"bucket": "lake", "encryption": {"type": "sse-kms", "kye": "k"}}`, `encryption: unknown field "kye": the fields are type, key, bucket_key`},
+		{`{"bucket": "lake", "encryption": {"type": "sse-s3", "key": "k"}}`, `encryption: key: "k" is given with sse-s3, which has keys of its own: leave it out, or use sse-kms`},
+		{`{"bucket": "lake", "encryption": {"type": "sse-s3", "bucket_key": true}}`, `encryption: bucket_key: true is given with sse-s3, which asks no key service: leave it out, or use sse-kms`},
 		{`{"bucket": "lake", "path_style": "yes"}`, `path_style: is a string, and must be a bool`},
 	} {
 		_, err := normalizeConnection(json.RawMessage(test.block))

@@ -40,10 +40,10 @@ func (w chunkWork) writeAtOnce(ctx context.Context, rows *passage, body []byte, 
 	if err == nil {
 		request, cancel := context.WithTimeout(ctx, transferTimeout)
 		defer cancel()
-		answer, err = w.client.PutObject(request, &s3.PutObjectInput{
+		answer, err = w.client.PutObject(request, w.encryption.put(&s3.PutObjectInput{
 			Bucket: &w.place.bucket, Key: &w.key, Body: rows.telling(body), IfNoneMatch: aws.String("*"),
 			ChecksumCRC64NVME: &sent.checksum, ContentType: aws.String(w.contentType()), Metadata: w.metadata(w.Execution),
-		})
+		}))
 	}
 	if err == nil {
 		err = failpoint.Hit(ctx, "s3.object.answered")
@@ -98,10 +98,10 @@ func (w chunkWork) writeInParts(ctx context.Context, stop context.CancelFunc, ro
 func (w chunkWork) create(ctx context.Context) (string, error) {
 	request, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	created, err := w.client.CreateMultipartUpload(request, &s3.CreateMultipartUploadInput{
+	created, err := w.client.CreateMultipartUpload(request, w.encryption.create(&s3.CreateMultipartUploadInput{
 		Bucket: &w.place.bucket, Key: &w.key, ContentType: aws.String(w.contentType()), Metadata: w.metadata(w.Execution),
 		ChecksumAlgorithm: types.ChecksumAlgorithmCrc64nvme, ChecksumType: types.ChecksumTypeFullObject,
-	}, sendOnce) // a repeat after a lost answer would leave an upload that nobody knows
+	}), sendOnce) // a repeat after a lost answer would leave an upload that nobody knows
 	if err == nil {
 		err = failpoint.Hit(ctx, "s3.upload.created")
 	}
