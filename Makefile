@@ -31,7 +31,7 @@ up: build ## Start the outside world and Millrace in it, with examples/millrace.
 
 .PHONY: test
 test: ## Run all tests, against real engines started for it
-	@$(MAKE) test/crash ROUNDS=$(or $(ROUNDS),24) RUN=. && $(MAKE) test/world && $(MAKE) test/modules
+	@$(MAKE) test/crash ROUNDS=$(or $(ROUNDS),24) EXPORT_ROUNDS=10 RUN='WhateverDies|Rolling' && $(MAKE) test/world && $(MAKE) test/modules
 
 .PHONY: test/unit
 test/unit: ## Run the tests that need nothing but Go: under 30 s warm
@@ -41,13 +41,14 @@ test/unit: ## Run the tests that need nothing but Go: under 30 s warm
 test/world: bin/devstack ## Run the product's tests, unit and world; PKG=./starter/... for some
 	$(WORLD) go test -tags world -timeout 20m $(PKG)
 
-# A world of its own, whose parts may die. SEED repeats a run; RACE=1 takes a binary with the race detector; BROKEN names
-# failpoints of a build that is broken on purpose, such as loader.without.plan=on, and then the run must catch it.
+# A world of its own, whose parts may die. SEED repeats a run; RUN=EveryEvent breaks ingest, RUN=EveryInterval exports;
+# EXPORT_ROUNDS is ROUNDS for exports alone; RACE=1 takes a binary with the race detector; BROKEN names failpoints of a build
+# that is broken on purpose, such as loader.without.plan=on, and then the run must catch it.
 .PHONY: test/crash
 test/crash: bin/devstack ## Kill, stop and cut off parts of a running Millrace; ROUNDS=300 SEED=1 repeats a run
 	@$(if $(RACE),CGO_ENABLED=1,CGO_ENABLED=0) go build $(if $(RACE),-race) -ldflags '$(LDFLAGS)' -o bin/millrace-crash ./cmd/millrace
-	@MILLRACE_BINARY=$(CURDIR)/bin/millrace-crash MILLRACE_CRASH_ROUNDS=$(or $(ROUNDS),300) MILLRACE_CRASH_SEED=$(SEED) MILLRACE_CRASH_BROKEN='$(BROKEN)' \
-		bin/devstack --free --revive --toxiproxy --parts clickhouse,kafka -- \
+	@MILLRACE_BINARY=$(CURDIR)/bin/millrace-crash MILLRACE_CRASH_ROUNDS=$(or $(ROUNDS),300) MILLRACE_CRASH_SEED=$(SEED) MILLRACE_CRASH_BROKEN='$(BROKEN)' MILLRACE_CRASH_EXPORT_ROUNDS=$(EXPORT_ROUNDS) \
+		bin/devstack --free --revive --toxiproxy --parts temporal,clickhouse,kafka,s3,postgres -- \
 		go test -count=1 -tags crash -timeout 80m -v -run '$(or $(RUN),WhateverDies)' ./promises/crash/
 
 # What we rely on in Kafka, by the names of the tests: the others of assumptions/ ask other parts.

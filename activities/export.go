@@ -29,6 +29,7 @@ type Found struct {
 // FindPublished looks for a published run of this export and interval. It also is the first to check the definition
 // with its destination, so that a wrong one ends the run before anything waits.
 func (s *Steps) FindPublished(ctx context.Context, task RunTask) (Found, error) {
+	defer alive(ctx)()
 	destination, definition, err := s.open(ctx, task.Definition)
 	if err != nil {
 		return Found{}, failure(ctx, err)
@@ -77,6 +78,7 @@ func (s *Steps) PlanRun(ctx context.Context, task PlanTask) (export.Plan, error)
 
 // PrepareRun writes the plan at the destination, conditionally, and answers with the one that holds.
 func (s *Steps) PrepareRun(ctx context.Context, plan export.Plan) (Prepared, error) {
+	defer alive(ctx)()
 	destination, _, err := s.open(ctx, plan.Definition)
 	if err != nil {
 		return Prepared{}, failure(ctx, err)
@@ -153,6 +155,7 @@ type CloseTask struct {
 // CloseRun closes a revision, unless it is published or closed already; the answer is what stands at its commit mark. Who
 // has closed writes it into the ledger, too.
 func (s *Steps) CloseRun(ctx context.Context, task CloseTask) (Committed, error) {
+	defer alive(ctx)()
 	destination, definition, err := s.open(ctx, task.Definition)
 	if err != nil {
 		return Committed{}, failure(ctx, err)
@@ -179,6 +182,7 @@ func (s *Steps) CloseRun(ctx context.Context, task CloseTask) (Committed, error)
 // RecordRun writes the ledger row of a published run, from its manifest and nothing else: who finds a run published
 // long ago writes the same row. Recording twice leaves one row.
 func (s *Steps) RecordRun(ctx context.Context, task RunTask) error {
+	defer alive(ctx)()
 	destination, _, err := s.open(ctx, task.Definition)
 	if err != nil {
 		return failure(ctx, err)

@@ -13,6 +13,7 @@ import (
 	"github.com/millrace/millrace/destinations"
 	"github.com/millrace/millrace/eventstore"
 	"github.com/millrace/millrace/export"
+	"github.com/millrace/millrace/internal/failpoint"
 )
 
 // reader has ClickHouse read files of exported events.
@@ -120,6 +121,9 @@ func (s *Steps) readBack(ctx context.Context, p provedChunk, receipt *export.Rec
 // proveAtOnce is how many chunks are proved at a time that a program before there were hashes has written.
 const proveAtOnce = 2
 
+// switchManifestFirst makes a build that is broken on purpose: it writes the manifest first, and proves afterwards.
+const switchManifestFirst = "activities.manifest.first"
+
 // ProveRun holds what is stored against the receipts and the plan. It changes nothing. The values were held against the
 // source chunk by chunk, when each was written; that what was read then is what is there still is told by its entity tag.
 func (s *Steps) ProveRun(ctx context.Context, task FinishTask) (export.Proof, error) {
@@ -127,6 +131,11 @@ func (s *Steps) ProveRun(ctx context.Context, task FinishTask) (export.Proof, er
 	destination, definition, err := s.open(ctx, task.Plan.Definition)
 	if err != nil {
 		return export.Proof{}, failure(ctx, err)
+	}
+	if failpoint.On(switchManifestFirst) {
+		if _, err := destination.Publish(ctx, export.NewManifest(task.Plan, task.Receipts, export.Proof{}, author(ctx))); err != nil {
+			return export.Proof{}, failure(ctx, err)
+		}
 	}
 	receipts, err := s.completeReceipts(ctx, destination, definition, task)
 	if err != nil {
@@ -202,6 +211,9 @@ func (s *Steps) prove(ctx context.Context, p provedChunk, source *hashing, recei
 	receipt.Hash = source.content.HashText()
 	if receipt.Rows != source.content.Rows {
 		return export.Unworkable(export.Errorf(export.KindData, "%s, chunk %d: %d rows were written, the source has %d", p.run, p.chunk.Index, receipt.Rows, source.content.Rows))
+	}
+	if failpoint.On(switchManifestFirst) {
+		return nil
 	}
 	if err := s.readBack(ctx, p, receipt); err != nil {
 		return fmt.Errorf("prove the chunk: %w", err)

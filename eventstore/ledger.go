@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/export"
+	"github.com/millrace/millrace/internal/failpoint"
 )
 
 // Status is how a run ended.
@@ -97,7 +98,14 @@ func (s *Store) insertRun(ctx context.Context, row LedgerRow) error {
 		_ = batch.Abort()
 		return fmt.Errorf("encode ledger row: %w", err)
 	}
-	return batch.Send()
+	if err := failpoint.Hit(ctx, "ledger.insert"); err != nil {
+		_ = batch.Abort()
+		return err
+	}
+	if err := batch.Send(); err != nil {
+		return err
+	}
+	return failpoint.Hit(ctx, "ledger.inserted")
 }
 
 // RunFilter narrows Runs.

@@ -195,7 +195,7 @@ func (r *exportRun) awaitWatermark(ctx workflow.Context) (export.Closing, error)
 	r.at(ctx, "waiting")
 	var closing export.Closing
 	summary := "wait until the watermark has passed " + r.run.End.Format(time.RFC3339)
-	err := workflow.ExecuteActivity(r.waiting(ctx, summary), steps.AwaitWatermark, activities.WatermarkTask{End: r.run.End}).Get(ctx, &closing)
+	err := workflow.ExecuteActivity(r.step(ctx, stepTime, summary), steps.AwaitWatermark, activities.WatermarkTask{End: r.run.End}).Get(ctx, &closing)
 	return closing, err
 }
 
@@ -278,6 +278,10 @@ func (r *exportRun) record(ctx workflow.Context) error {
 // fail makes the error that people see, with the run's interval and kind, after tidying up. Tidying is tried for a
 // minute at most and never hides the failure: whatever it leaves, a later run does not trip over it.
 func (r *exportRun) fail(ctx workflow.Context, cause error) error {
+	if ctx.Err() != nil {
+		// A step that was told to end is not tried again, and says why it did not: its worker was killed, its store away.
+		cause = ctx.Err()
+	}
 	kind, message := r.explain(cause)
 	r.at(ctx, r.progress.Step) // its time counts, too
 	tidy, cancel := workflow.NewDisconnectedContext(ctx)

@@ -28,37 +28,28 @@ var retries = &temporal.RetryPolicy{
 	MaximumInterval:    time.Minute,
 }
 
-// step gives the options of a small step on the control queue.
+// step gives the options of a small step on the control queue. Its heartbeat tells it when nobody wants it any more.
 func (r *exportRun) step(ctx workflow.Context, attempt time.Duration, summary string) workflow.Context {
 	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
 		TaskQueue:              QueueControl,
 		StartToCloseTimeout:    attempt,
 		ScheduleToCloseTimeout: r.timeLeft(ctx),
+		HeartbeatTimeout:       heartbeat, // a killed worker is missed after that, and not at the attempt's end
 		RetryPolicy:            retries,
 		Summary:                summary,
 		Priority:               temporal.Priority{PriorityKey: r.priority, FairnessKey: r.run.Export},
 	})
 }
 
-// longStep gives the options of a step that may take minutes, and is told by its heartbeat when nobody wants it any more.
+// longStep gives the options of a step that may take minutes.
 func (r *exportRun) longStep(ctx workflow.Context, summary string) workflow.Context {
-	options := workflow.GetActivityOptions(r.step(ctx, planTime, summary))
-	options.HeartbeatTimeout = heartbeat
-	return workflow.WithActivityOptions(ctx, options)
-}
-
-// waiting gives the options of the step that waits: one attempt is short, and the next comes when the step says.
-func (r *exportRun) waiting(ctx workflow.Context, summary string) workflow.Context {
-	options := workflow.GetActivityOptions(r.step(ctx, stepTime, summary))
-	options.HeartbeatTimeout = heartbeat
-	return workflow.WithActivityOptions(ctx, options)
+	return r.step(ctx, planTime, summary)
 }
 
 // chunkStep gives the options of a chunk, on the queue of its run.
 func (r *exportRun) chunkStep(ctx workflow.Context, summary string) workflow.Context {
 	options := workflow.GetActivityOptions(r.step(ctx, chunkTime, summary))
 	options.TaskQueue = r.queue
-	options.HeartbeatTimeout = heartbeat
 	options.WaitForCancellation = true
 	return workflow.WithActivityOptions(ctx, options)
 }

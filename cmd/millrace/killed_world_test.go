@@ -3,17 +3,21 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
+	"go.temporal.io/sdk/client"
+	sdktemporal "go.temporal.io/sdk/temporal"
 
 	"github.com/millrace/millrace/event"
 	"github.com/millrace/millrace/eventstore"
 	"github.com/millrace/millrace/eventstore/eventstoretest"
 	"github.com/millrace/millrace/export"
+	"github.com/millrace/millrace/internal/config"
 	"github.com/millrace/millrace/internal/testworld"
 )
 
@@ -62,6 +66,55 @@ func TestAWorkerKilledWhileItProvesIsSucceeded(t *testing.T) {
 				t.Errorf("it is proved by %s, %s and %s", run.Proof, run.Source, run.Stored)
 			}
 		})
+	}
+}
+
+// A run that is cancelled while the worker of its chunk is dead ends as cancelled. The server does not try such a chunk
+// again, and all that is heard of it is that its heartbeat stopped.
+func TestARunThatIsCancelledWhileItsWorkerIsDeadIsCancelled(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.do(exitDone, "setup")
+	start := time.Date(2026, 3, 1, 10, 0, 0, 0, time.UTC)
+	w.loadPast(start.Add(time.Second), 500)
+	w.do(exitDone, "apply", "--yes")
+	w.do(exitDone, "run", "shop-events", "--start", clock(start), "--end", clock(start.Add(time.Minute)), "--detach")
+	id := export.WorkflowIDPrefix("shop-events") + clock(start.Add(time.Minute))
+
+	plain := w.environment
+	w.environment = append(append([]string{}, plain...), "MILLRACE_FAILPOINTS=s3.chunk.begun=kill@1")
+	victim := w.start("worker")
+	w.environment = plain
+	select {
+	case <-victim.ended:
+	case <-time.After(patience):
+		t.Fatalf("the worker was not killed:\n%s", victim.stderr())
+	}
+	options, err := config.TemporalOptions()
+	if err != nil {
+		t.Fatal(err)
+	}
+	options.Namespace, options.Logger = w.namespace, nil
+	connected, err := client.Dial(options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer connected.Close()
+	if err := connected.CancelWorkflow(t.Context(), id, ""); err != nil {
+		t.Fatal(err)
+	}
+	w.start("worker")
+	waiting, stop := context.WithTimeout(t.Context(), 3*patience)
+	defer stop()
+	if err := connected.GetWorkflow(waiting, id, "").Get(waiting, nil); !sdktemporal.IsCanceledError(err) {
+		t.Errorf("it ended with %v", err)
+	}
+	var runs []recordedRun
+	w.doJSON(&runs, exitDone, "runs", "shop-events", "--limit", "1000")
+	for _, recorded := range runs {
+		if recorded.Start.Equal(start) && (recorded.Status != eventstore.StatusCancelled || recorded.ErrorKind != export.KindCancelled) {
+			t.Errorf("the ledger has %+v", recorded)
+		}
 	}
 }
 

@@ -16,6 +16,13 @@ import (
 // errTaken says that the run's row is there already, in this revision or a newer one.
 var errTaken = errors.New("the run is published")
 
+// Builds that are broken on purpose: the run's row is committed before its rows are moved; and a publisher is fenced by his
+// revision alone, so that one whose run is published in the same revision is let in.
+const (
+	switchOutside    = "postgres.outside.transaction"
+	switchByRevision = "postgres.fence.by.revision"
+)
+
 // Publish moves the rows of a run into the target in one transaction; see destinations.Destination and the package's
 // description. After a lost answer to COMMIT the run's row decides: who finds it, adopts it; who does not, may try again,
 // for a transaction that is still open holds the row's key, and the next one waits for its end.
@@ -66,6 +73,11 @@ func (d *Destination) move(ctx context.Context, tx pgx.Tx, manifest export.Manif
 	}
 	if err := d.takeRun(ctx, tx, manifest, text); err != nil {
 		return err
+	}
+	if failpoint.On(switchOutside) {
+		if _, err := tx.Conn().PgConn().Exec(ctx, "COMMIT; BEGIN").ReadAll(); err != nil {
+			return err
+		}
 	}
 	if err := failpoint.Hit(ctx, "postgres.run.taken"); err != nil {
 		return err
@@ -124,12 +136,16 @@ func (d *Destination) holdPlan(ctx context.Context, tx pgx.Tx, manifest export.M
 // takeRun writes the run's row, or says errTaken. A newer revision takes the place of an older one only where its rows do.
 func (d *Destination) takeRun(ctx context.Context, tx pgx.Tx, manifest export.Manifest, text string) error {
 	var revision int
+	newer, replaces := "<", d.settings.Mode == modeMerge
+	if failpoint.On(switchByRevision) {
+		newer, replaces = "<=", true
+	}
 	err := tx.QueryRow(ctx, "INSERT INTO "+d.settings.runs()+` AS runs (export, interval_start, interval_end, revision, plan_hash, rows, manifest)
 		VALUES ($1, $2, $3, $4, $5, $6, $7::text::json)
 		ON CONFLICT (export, interval_start, interval_end) DO UPDATE SET revision = EXCLUDED.revision, plan_hash = EXCLUDED.plan_hash, rows = EXCLUDED.rows,
 			manifest = EXCLUDED.manifest, published_at = EXCLUDED.published_at
-		WHERE runs.revision < EXCLUDED.revision AND $8::boolean RETURNING revision`,
-		append(keyOf(manifest.Run), manifest.Run.Revision, manifest.PlanHash, int64(manifest.Rows), text, d.settings.Mode == modeMerge)...).Scan(&revision)
+		WHERE runs.revision `+newer+` EXCLUDED.revision AND $8::boolean RETURNING revision`,
+		append(keyOf(manifest.Run), manifest.Run.Revision, manifest.PlanHash, int64(manifest.Rows), text, replaces)...).Scan(&revision)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return errTaken
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"github.com/millrace/millrace/export"
+	"github.com/millrace/millrace/internal/failpoint"
 )
 
 // abortTimeout is how long taking back an upload may take, after everything else was cancelled.
@@ -62,6 +63,9 @@ func (u *uploads) of(at place, run, execution string) []openUpload {
 // back on every path but a kill, so these belong to zombies, which then fail at their next part. Finished objects stay:
 // a successor may have adopted them. Called twice it does nothing the second time.
 func (d *Destination) Abort(ctx context.Context, run export.Run, execution string) error {
+	if err := failpoint.Hit(ctx, "s3.abort"); err != nil {
+		return d.explain(ctx, "abort "+run.String(), err)
+	}
 	var failed []error
 	for _, one := range unfinished.of(d.place, runName(run), execution) {
 		if err := d.abort(ctx, one); err != nil {
@@ -69,6 +73,9 @@ func (d *Destination) Abort(ctx context.Context, run export.Run, execution strin
 			continue
 		}
 		unfinished.remove(one)
+	}
+	if len(failed) == 0 {
+		return d.explain(ctx, "abort "+run.String(), failpoint.Hit(ctx, "s3.aborted"))
 	}
 	return errors.Join(failed...)
 }

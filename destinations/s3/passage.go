@@ -11,6 +11,7 @@ import (
 
 	"github.com/millrace/millrace/export"
 	"github.com/millrace/millrace/internal/encoding"
+	"github.com/millrace/millrace/internal/failpoint"
 )
 
 // content is what is known of a file whose every byte has passed.
@@ -18,6 +19,10 @@ type content struct {
 	rows, bytes uint64
 	checksum    string // CRC64NVME in base64
 }
+
+// switchSwallow makes a build that is broken on purpose: the pipe takes an error of the source for its end, and completes
+// what has come.
+const switchSwallow = "s3.swallow.error"
 
 // passage reads a file and counts it as it passes.
 type passage struct {
@@ -65,6 +70,8 @@ func (p *passage) fill(buffer []byte) (int, error) {
 		p.tell()
 		switch {
 		case err == io.EOF: // a wrapped EOF is an error that somebody explains, not the end
+			p.ended = true
+		case err != nil && failpoint.On(switchSwallow):
 			p.ended = true
 		case err != nil:
 			return filled, sourceError(err)

@@ -164,7 +164,7 @@ func (p *play) settle(t *testing.T) (faults []string) {
 func (p *play) report(t *testing.T, tally *Tally) {
 	t.Helper()
 	fmt.Println()
-	tally.Print(os.Stdout)
+	tally.Print(os.Stdout, Boundaries())
 	fmt.Println()
 	PrintSaid(os.Stdout, p.Loaders)
 	events, copies, unreadable := p.judge.Counts()

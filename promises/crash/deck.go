@@ -22,6 +22,15 @@ type Stage struct {
 	World    *World
 	Captures []*Service
 	Loaders  []*Service
+
+	// What there is besides when exports are broken.
+	Workers  []*Service
+	Exports  *Exporter
+	Store    *StoreRelay
+	Database *DatabaseRelay
+	Places   *Places
+	// Asleep are the services that stand still until they are woken in their own time.
+	Asleep *Asleep
 }
 
 // The boundaries between side effects, by the names of their failpoints: before and after each.

@@ -12,6 +12,11 @@
 // After each round the judge looks for rows that are there twice, arrivals that fall, and watermarks that were broken; at
 // every settling, and at the end, everything is loaded, and the table is compared with Kafka's own log, message by message.
 //
+// Exports are broken in a world of their own test, with workers, a store and a database, while events keep coming. There the
+// rounds overlap: a worker that is killed is missed by Temporal after half a minute, and what it had in hand is done again
+// beside the rounds that follow. So each round looks only at what is published, and every hundred rounds, and at the end, all
+// that was begun must come to be published.
+//
 //	World    the parts of the outside world and the lines to them
 //	Service  a process of the product, started again when it dies
 //	Clients  who send events, and remember what was accepted
@@ -19,5 +24,12 @@
 //	Judge    what must hold
 //	Deck     the faults
 //
-// Later destinations and workers join as more services, more cards in the deck, and more that the judge looks at.
+//	Exporter     who starts runs, and starts those again that somebody ended
+//	Asleep       stopped workers, which wake as zombies beside later rounds
+//	StoreRelay   the way to S3, which answers 503, is slow, or loses answers
+//	DatabaseRelay the way to Postgres, which is cut at COMMIT
+//	Places       who changes what is stored and not published yet
+//	StoreJudge   what must hold of files, read by ClickHouse
+//	TableJudge   what must hold of tables
+//	ExportDeck   the faults
 package crash

@@ -29,6 +29,9 @@ type Judge struct {
 	reported map[string]bool
 }
 
+// isPast tells rows that no loader has loaded; see loadPast.
+const isPast = "startsWith(source, 'past/')"
+
 // place is a message of Kafka's log.
 type place struct {
 	partition int32
@@ -50,7 +53,7 @@ func (j *Judge) Glance(ctx context.Context, reader *Reader) (faults []string, er
 	samples, back := reader.Samples() // before the table, which has at least what they saw
 
 	var count, events, places, falls uint64
-	err = j.rows.QueryRow(ctx, `SELECT count(), uniqExact(uuid), uniqExact(source, source_offset) FROM events`).Scan(&count, &events, &places)
+	err = j.rows.QueryRow(ctx, `SELECT count(), uniqExact(uuid), uniqExact(source, source_offset) FROM events WHERE NOT `+isPast).Scan(&count, &events, &places)
 	if err != nil {
 		return nil, fmt.Errorf("count the rows: %w", err)
 	}
@@ -61,7 +64,7 @@ func (j *Judge) Glance(ctx context.Context, reader *Reader) (faults []string, er
 		fault("%d rows come from %d offsets: some were loaded twice", count, places)
 	}
 	err = j.rows.QueryRow(ctx, `SELECT countIf(inserted_at < before) FROM (SELECT inserted_at,
-		lagInFrame(inserted_at, 1, inserted_at) OVER (PARTITION BY source ORDER BY source_offset) AS before FROM events)`).Scan(&falls)
+		lagInFrame(inserted_at, 1, inserted_at) OVER (PARTITION BY source ORDER BY source_offset) AS before FROM events WHERE NOT `+isPast+`)`).Scan(&falls)
 	if err != nil {
 		return nil, fmt.Errorf("look for arrivals that fall: %w", err)
 	}
@@ -165,7 +168,7 @@ func (j *Judge) readPartition(ctx context.Context, consumer sarama.Consumer, par
 // Loaded tells how many messages of the log are not settled yet: negative if there is more than there should be.
 func (j *Judge) Loaded(ctx context.Context) (missing int64, err error) {
 	var events, quarantined uint64
-	if err := j.rows.QueryRow(ctx, `SELECT (SELECT count() FROM events), (SELECT count() FROM quarantine FINAL)`).Scan(&events, &quarantined); err != nil {
+	if err := j.rows.QueryRow(ctx, `SELECT (SELECT count() FROM events WHERE NOT `+isPast+`), (SELECT count() FROM quarantine FINAL)`).Scan(&events, &quarantined); err != nil {
 		return 0, fmt.Errorf("count what is loaded: %w", err)
 	}
 	return int64(len(j.first)+len(j.unread)) - int64(events+quarantined), nil
@@ -189,7 +192,7 @@ func (j *Judge) Sentence(ctx context.Context, accepted map[uuid.UUID]bool) (faul
 	if absent > 0 {
 		fault("%d of %d accepted events are not in kafka", absent, len(accepted))
 	}
-	rows, err := j.rows.Query(ctx, `SELECT uuid, toInt32(splitByChar('/', source)[3]), source_offset, startsWith(source, ?) FROM events`, j.topic.ClusterID+"/"+j.topic.ID+"/")
+	rows, err := j.rows.Query(ctx, `SELECT uuid, toInt32(splitByChar('/', source)[3]), source_offset, startsWith(source, ?) FROM events WHERE NOT `+isPast, j.topic.ClusterID+"/"+j.topic.ID+"/")
 	if err != nil {
 		return nil, fmt.Errorf("read the events: %w", err)
 	}

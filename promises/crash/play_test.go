@@ -32,7 +32,8 @@ type play struct {
 	binary  string
 	env     []string
 	folder  string
-	rows    driver.Conn // past the proxies
+	rows    driver.Conn       // past the proxies
+	store   *eventstore.Store // likewise
 }
 
 const (
@@ -48,6 +49,17 @@ const maxAge = 20
 func raise(t *testing.T, seed uint64, broken string) *play {
 	t.Helper()
 	p := newPlay(t)
+	p.shortenAges(t)
+	addresses := p.startCaptures(t, 2, broken)
+	p.startLoaders(t, 2, broken, "--block-age", "150ms", "--block-rows", "300", "--session-timeout", "2s", "--duplicates", "20000")
+	p.clients = StartClients(addresses, p.judge.kafka, perSecond, seed)
+	t.Cleanup(p.clients.Close)
+	return p
+}
+
+// shortenAges makes rows too old for the table after maxAge.
+func (p *play) shortenAges(t *testing.T) {
+	t.Helper()
 	statement := func(format string, args ...any) {
 		t.Helper()
 		if err := p.rows.Exec(t.Context(), fmt.Sprintf(format, args...)); err != nil {
@@ -57,11 +69,6 @@ func raise(t *testing.T, seed uint64, broken string) *play {
 	statement("ALTER TABLE events DROP CONSTRAINT arrival")
 	statement("ALTER TABLE events ADD CONSTRAINT arrival CHECK inserted_at > nowInBlock64(6) - INTERVAL %d SECOND AND inserted_at < nowInBlock64(6) + INTERVAL 1 MINUTE", maxAge)
 	statement("ALTER TABLE events MODIFY SETTING non_replicated_deduplication_window = %d", 80*maxAge)
-	addresses := p.startCaptures(t, 2, broken)
-	p.startLoaders(t, 2, broken, "--block-age", "150ms", "--block-rows", "300", "--session-timeout", "2s", "--duplicates", "20000")
-	p.clients = StartClients(addresses, p.judge.kafka, perSecond, seed)
-	t.Cleanup(p.clients.Close)
-	return p
 }
 
 // newPlay makes database and topic; nobody is on the stage yet but the reader.
@@ -109,6 +116,7 @@ func newPlay(t *testing.T) *play {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = store.Close() })
+	p.store = store
 	if _, err := store.Setup(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -180,7 +188,7 @@ func (p *play) start(t *testing.T, config ServiceConfig) *Service {
 }
 
 func (p *play) services() []*Service {
-	return append(append([]*Service{}, p.Captures...), p.Loaders...)
+	return append(append(append([]*Service{}, p.Captures...), p.Loaders...), p.Workers...)
 }
 
 // status is what an operator would see.

@@ -36,12 +36,12 @@ func (t *Tally) Hits(boundary string) (hits int) {
 }
 
 // Print writes the counts of boundaries and of other faults.
-func (t *Tally) Print(out io.Writer) {
+func (t *Tally) Print(out io.Writer, boundaries []string) {
 	took := time.Since(t.Began)
 	fmt.Fprintf(out, "%d rounds in %s, %.1f a minute\n\n", t.Rounds, took.Round(time.Second), float64(t.Rounds)/took.Minutes())
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(table, "boundary\tkilled\tstopped\tanswer lost\thits\t")
-	for _, boundary := range Boundaries() {
+	for _, boundary := range boundaries {
 		fmt.Fprintf(table, "%s\t%d\t%d\t%d\t%d\t\n", boundary, t.Faults[boundary+"=kill"], t.Faults[boundary+"=stop"], t.Faults[boundary+"=error"], t.Hits(boundary))
 	}
 	_ = table.Flush()

@@ -1,0 +1,137 @@
+package crash
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/jackc/pgx/v5"
+)
+
+// Places are the destinations, reached past relays and proxies: somebody changes there what Millrace has stored and not
+// published yet, so that its revision must be closed and the next one planned.
+type Places struct {
+	store       *s3.Client
+	bucket      string
+	prefix      string
+	databaseURL string
+	schema      string
+}
+
+// scheduledPrefix begins the names of the exports that schedules start: nobody starts them again, so nobody spoils them.
+const scheduledPrefix = "scheduled"
+
+// spoils has what is stored changed before it is published. The workers are held at a place between the two meanwhile.
+func spoils(destination string) func(context.Context, *Stage, *rand.Rand, string) ([]*Service, error) {
+	// No object may go that is proved already: nothing could tell between proof and manifest. So no receipt is given and
+	// no manifest is written meanwhile. A transaction proves by itself.
+	between, held, spoil := "s3.receipt", "s3.receipt=wait;s3.manifest.put=wait", (*Places).removeObjects
+	if destination == "postgres" {
+		between, held, spoil = "postgres.publish.begun", "postgres.publish.begun=wait@1", (*Places).removeRows
+	}
+	return func(ctx context.Context, stage *Stage, _ *rand.Rand, list string) ([]*Service, error) {
+		armed := stage.arm(held + ";" + list)
+		if awaitAnyHit(ctx, armed, between+"=wait", exportHitWithin) == nil {
+			stage.disarm(armed)
+			return nil, nil
+		}
+		runs, err := spoil(stage.Places, ctx, stage.Exports.writing(ctx))
+		if err != nil || len(runs) == 0 {
+			stage.disarm(armed)
+			return nil, nil // the place itself may be on its way up again
+		}
+		for _, run := range runs {
+			stage.Exports.spoil(run)
+		}
+		for _, w := range armed {
+			_ = w.Arm(list) // frees who is held
+		}
+		return armed, nil
+	}
+}
+
+func (s *Stage) disarm(armed []*Service) {
+	for _, w := range armed {
+		_ = w.Arm("")
+	}
+}
+
+// removeObjects removes a file of each run that is being written and has no mark of its end, and names the runs.
+func (p *Places) removeObjects(ctx context.Context, writing map[string]bool) (runs []string, err error) {
+	pages := s3.NewListObjectsV2Paginator(p.store, &s3.ListObjectsV2Input{Bucket: &p.bucket, Prefix: aws.String(p.prefix + "/")})
+	ended := map[string]bool{}
+	files := map[string]string{} // run to a file of it
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("list the bucket: %w", err)
+		}
+		for _, object := range page.Contents {
+			key := strings.TrimPrefix(*object.Key, p.prefix+"/")
+			names := strings.Split(strings.TrimPrefix(key, marksFolder), "/")
+			if len(names) < 3 {
+				continue
+			}
+			run := names[0] + " " + names[1]
+			switch {
+			case strings.HasPrefix(key, marksFolder) && strings.HasSuffix(key, "/manifest.json"):
+				ended[run] = true
+			case !strings.HasPrefix(key, marksFolder):
+				files[run] = *object.Key
+			}
+		}
+	}
+	for run, key := range files {
+		if ended[run] || !writing[run] {
+			continue
+		}
+		if _, err := p.store.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &p.bucket, Key: aws.String(key)}); err != nil {
+			return runs, fmt.Errorf("remove %s: %w", key, err)
+		}
+		runs = append(runs, run)
+	}
+	return runs, nil
+}
+
+// removeRows removes a row of each staging table, and names the runs.
+func (p *Places) removeRows(ctx context.Context, _ map[string]bool) (runs []string, err error) {
+	connection, err := pgx.Connect(ctx, p.databaseURL)
+	if err != nil {
+		return nil, fmt.Errorf("reach postgres: %w", err)
+	}
+	defer connection.Close(context.WithoutCancel(ctx))
+	rows, err := connection.Query(ctx, `SELECT relname::text, coalesce(obj_description(oid, 'pg_class'), '') FROM pg_class
+		WHERE relnamespace = $1::regnamespace AND relkind = 'r' AND starts_with(relname, 'millrace_') AND relname NOT IN ('millrace_runs', 'millrace_plans')`, p.schema)
+	if err != nil {
+		return nil, err
+	}
+	staged := map[string]string{}
+	var table, label string
+	if _, err := pgx.ForEachRow(rows, []any{&table, &label}, func() error { staged[table] = label; return nil }); err != nil {
+		return nil, err
+	}
+	if _, err := connection.Exec(ctx, "SET lock_timeout = '500ms'"); err != nil {
+		return nil, err
+	}
+	for table, label := range staged {
+		var of struct {
+			Run string `json:"run"`
+		}
+		if json.Unmarshal([]byte(label), &of) != nil || strings.HasPrefix(of.Run, scheduledPrefix) {
+			continue
+		}
+		name := pgx.Identifier{p.schema, table}.Sanitize()
+		tag, err := connection.Exec(ctx, "DELETE FROM "+name+" WHERE ctid IN (SELECT ctid FROM "+name+" LIMIT 1)")
+		if err != nil || tag.RowsAffected() == 0 {
+			continue // gone by now, or in somebody's hands
+		}
+		if names := strings.Split(of.Run, "/"); len(names) == 3 {
+			runs = append(runs, names[0]+" "+names[1])
+		}
+	}
+	return runs, nil
+}
