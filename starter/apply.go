@@ -105,6 +105,7 @@ func (s *Starter) scheduleChanges(have, want client.Schedule, definition export.
 		}
 	}
 	haveAction, wantAction := have.Action.(*client.ScheduleWorkflowAction), want.Action.(*client.ScheduleWorkflowAction)
+	compare("schedule.encrypted_with", s.inputKey(haveAction), s.inputKey(wantAction))
 	compare("schedule.task_queue", haveAction.TaskQueue, wantAction.TaskQueue)
 	compare("schedule.workflow_id", haveAction.ID, wantAction.ID)
 	compare("schedule.times", specText(have.Spec), specText(want.Spec))

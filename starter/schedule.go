@@ -12,6 +12,7 @@ import (
 	"go.temporal.io/sdk/client"
 
 	"github.com/millrace/millrace/export"
+	"github.com/millrace/millrace/internal/codec"
 	"github.com/millrace/millrace/workflows"
 )
 
@@ -144,6 +145,22 @@ func (c clock) spec() client.ScheduleCalendarSpec {
 }
 
 func only(n int) []client.ScheduleRange { return []client.ScheduleRange{{Start: n}} }
+
+// inputKey is the id of the key that the input of a schedule's workflows is, or would be, encrypted with; empty when it is
+// in clear. A key that has become the first, or was taken away, is a difference that apply mends.
+func (s *Starter) inputKey(action *client.ScheduleWorkflowAction) string {
+	if len(action.Args) != 1 {
+		return ""
+	}
+	payload, stored := action.Args[0].(*commonpb.Payload)
+	if !stored {
+		var err error
+		if payload, err = s.converter().ToPayload(action.Args[0]); err != nil {
+			return ""
+		}
+	}
+	return codec.Seal(payload)
+}
 
 // input reads the input of the workflows that a schedule starts, as it came back from the server.
 func (s *Starter) input(schedule client.Schedule) (export.Input, error) {

@@ -26,13 +26,14 @@ func TestMessages(t *testing.T) {
 		config.VarClickHouseURL: "clickhouse://u:p@127.0.0.1:1/d", config.VarClickHouseHTTPURL: "http://127.0.0.1:1", config.VarKafkaBrokers: "127.0.0.1:1",
 	}
 
+	key := map[string]string{config.VarCodecKeys: "k1=env:TEST_KEY", "TEST_KEY": "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa="}
 	for _, test := range []struct {
 		args string
 		env  map[string]string
 		code int
 		want string
 	}{
-		{"fly", nil, exitUsage, `millrace: "fly" is no command: the commands are apply, check, completion, ingest, run, runs, setup, status, up, verify, version, worker`},
+		{"fly", nil, exitUsage, `millrace: "fly" is no command: the commands are apply, check, codec, completion, ingest, run, runs, setup, status, up, verify, version, worker`},
 		{"--fast", nil, exitUsage, "millrace: unknown flag: --fast: see `millrace --help`"},
 		{"version now", nil, exitUsage, "millrace: millrace version takes no arguments, but there are 1: see `millrace version --help`"},
 		{"run " + times, nil, exitUsage, "millrace: millrace run takes the name of an export, but there are 0: see `millrace run --help`"},
@@ -45,6 +46,12 @@ func TestMessages(t *testing.T) {
 		{"run shop --failed --parallel 0", nil, exitUsage, "millrace: --parallel: 0 must be at least 1"},
 		{"run shop --failed", nil, exitUsage, "millrace: MILLRACE_CLICKHOUSE_URL, MILLRACE_CLICKHOUSE_HTTP_URL are not set: give the addresses of your own servers, or start the outside world with bin/devstack, which prints them"},
 		{"run shop --parallel 0 " + times, nil, exitUsage, "millrace: --parallel: 0 must be at least 1"},
+		{"codec", nil, exitUsage, "millrace: MILLRACE_CODEC_KEYS is not set, so there is nothing to decrypt with: give it as the workers have it, such as k1=env:MILLRACE_CODEC_KEY"},
+		{"codec --listen 8234", key, exitUsage, `millrace: --listen: "8234" must be host:port, such as 127.0.0.1:8234`},
+		{"codec --listen :8234", key, exitUsage, `millrace: --listen: ":8234" is not of this machine alone, and whoever reaches it could read everything: give --authorization as well, or listen on 127.0.0.1:8234`},
+		{"codec --authorization hunter2", key, exitUsage, "millrace: --authorization: is a secret written out, or nothing: put it into an environment variable or a file, and write env:NAME or file:PATH here"},
+		{"codec --origin localhost:8233/x", key, exitUsage, `millrace: --origin: "localhost:8233/x" is not an origin, such as http://localhost:8233: scheme, host and port, without a path`},
+		{"status", map[string]string{config.VarCodecKeys: "k1=hunter2"}, exitUsage, `millrace: MILLRACE_CODEC_KEYS: key "k1": is a secret written out, or nothing: put it into an environment variable or a file, and write env:NAME or file:PATH here`},
 		{"status a b", nil, exitUsage, "millrace: millrace status takes at most the name of an export, but there are 2: see `millrace status --help`"},
 		{"status --limit 0", nil, exitUsage, "millrace: --limit: 0 must be from 1 to 1000"},
 		{"setup --only tables,moon", nil, exitUsage, `millrace: --only: "moon" is no part: the parts are tables, topic, search-attributes`},
@@ -104,7 +111,7 @@ func clearEnvironment(t *testing.T) {
 	t.Helper()
 	for _, name := range []string{
 		config.VarClickHouseURL, config.VarClickHouseHTTPURL, config.VarKafkaBrokers, config.VarKafkaTopic, config.VarTemporalUIURL,
-		config.VarConfig, config.VarListen, config.VarMetricsListen, "TEMPORAL_ADDRESS", "TEMPORAL_NAMESPACE", "TEMPORAL_PROFILE",
+		config.VarConfig, config.VarListen, config.VarMetricsListen, config.VarCodecKeys, "TEMPORAL_ADDRESS", "TEMPORAL_NAMESPACE", "TEMPORAL_PROFILE",
 	} {
 		t.Setenv(name, "")
 	}

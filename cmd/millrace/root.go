@@ -52,6 +52,8 @@ Addresses come from the environment; bin/devstack starts everything on this mach
   MILLRACE_KAFKA_TOPIC          the topic of the events (default millrace.events)
   TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE and the other variables of Temporal's own command line
   TEMPORAL_UI_URL               for links to runs
+  MILLRACE_CODEC_KEYS           encrypt what goes to Temporal: id=env:NAME or id=file:PATH, several
+                                separated by commas; the first encrypts. docs/encryption.md
   MILLRACE_CONFIG               the file of teams, connections and exports (default millrace.yaml)
 
 Exit codes: 0 done; 1 something outside failed; 2 the command line, a file or the environment is
@@ -90,7 +92,7 @@ func (p *program) root() *cobra.Command {
 		&cobra.Group{ID: groupWork, Title: "Work with exports:"},
 	)
 	root.AddCommand(
-		p.up(), p.ingest(), p.worker(),
+		p.up(), p.ingest(), p.worker(), p.codec(),
 		p.apply(), p.run(), p.status(), p.runs(), p.verify(), p.check(),
 		p.setup(), p.version(),
 	)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/converter"
 	temporallog "go.temporal.io/sdk/log"
 
 	"github.com/millrace/millrace/internal/config"
@@ -21,6 +22,7 @@ type temporal struct {
 	client.Client
 	address, namespace string
 	uiURL              string
+	converter          converter.DataConverter // nil for the SDK's own
 }
 
 // dialTemporal connects by the TEMPORAL_* variables. log takes what the SDK has to say.
@@ -33,7 +35,7 @@ func dialTemporal(ctx context.Context, env config.Environment, log *slog.Logger)
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	connected, err := client.DialContext(ctx, options)
-	t := &temporal{Client: connected, address: options.HostPort, namespace: options.Namespace, uiURL: env.TemporalUIURL}
+	t := &temporal{Client: connected, address: options.HostPort, namespace: options.Namespace, uiURL: env.TemporalUIURL, converter: options.DataConverter}
 	if err != nil {
 		return nil, t.explain(err)
 	}
@@ -61,7 +63,7 @@ func (p *program) withStarter(ctx context.Context, do func(*temporal, *starter.S
 		return err
 	}
 	defer connected.Close()
-	return connected.explain(do(connected, &starter.Starter{Temporal: connected.Client}))
+	return connected.explain(do(connected, &starter.Starter{Temporal: connected.Client, DataConverter: connected.converter}))
 }
 
 // quiet drops what a library logs while a command is about to tell the same as its error.

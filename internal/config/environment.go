@@ -10,6 +10,7 @@ import (
 	"go.temporal.io/sdk/contrib/envconfig"
 
 	"github.com/millrace/millrace/export"
+	"github.com/millrace/millrace/internal/codec"
 )
 
 // The environment variables that Millrace reads, beside those of Temporal's own clients (TEMPORAL_ADDRESS,
@@ -23,6 +24,7 @@ const (
 	VarConfig            = "MILLRACE_CONFIG"
 	VarListen            = "MILLRACE_LISTEN"
 	VarMetricsListen     = "MILLRACE_METRICS_LISTEN"
+	VarCodecKeys         = "MILLRACE_CODEC_KEYS"
 )
 
 // Environment is where the outside world is. The zero Environment has no addresses; see ReadEnvironment.
@@ -114,7 +116,8 @@ func (e Environment) Need(names ...string) error {
 }
 
 // TemporalOptions is how to reach Temporal: the TEMPORAL_* variables and the file that Temporal's own command line
-// uses, by default 127.0.0.1:7233 and the namespace "default". Nothing is dialled.
+// uses, by default 127.0.0.1:7233 and the namespace "default". With keys in MILLRACE_CODEC_KEYS its converters encrypt; see
+// Codec. Nothing is dialled.
 func TemporalOptions() (client.Options, error) {
 	options, err := envconfig.LoadDefaultClientOptions()
 	if err != nil {
@@ -126,7 +129,28 @@ func TemporalOptions() (client.Options, error) {
 	if options.Namespace == "" {
 		options.Namespace = client.DefaultNamespace
 	}
+	sealed, err := Codec()
+	if err != nil {
+		return client.Options{}, err
+	}
+	if sealed != nil {
+		options.DataConverter, options.FailureConverter = codec.DataConverter(sealed), codec.FailureConverter(sealed)
+	}
 	return options, nil
+}
+
+// Codec encrypts what goes to Temporal, by the keys in MILLRACE_CODEC_KEYS: id=reference, separated by commas, where a
+// reference is env:NAME or file:PATH and refers to 32 bytes as base64. The first key encrypts, all of them decrypt. Without
+// the variable it is nil, and nothing is encrypted.
+func Codec() (*codec.Codec, error) {
+	keys, err := codec.ParseKeys(os.Getenv(VarCodecKeys), Resolve)
+	if err != nil {
+		return nil, export.Errorf(export.KindConfig, "%s: %w", VarCodecKeys, err)
+	}
+	if len(keys) == 0 {
+		return nil, nil
+	}
+	return codec.New(keys...), nil
 }
 
 func valueOr(name, otherwise string) string {

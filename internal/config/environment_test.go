@@ -100,8 +100,34 @@ func clearEnvironment(t *testing.T) {
 	t.Helper()
 	for _, name := range []string{
 		config.VarClickHouseURL, config.VarClickHouseHTTPURL, config.VarKafkaBrokers, config.VarKafkaTopic, config.VarTemporalUIURL, config.VarConfig,
-		config.VarListen, config.VarMetricsListen, "TEMPORAL_ADDRESS", "TEMPORAL_NAMESPACE", "TEMPORAL_PROFILE",
+		config.VarListen, config.VarMetricsListen, config.VarCodecKeys, "TEMPORAL_ADDRESS", "TEMPORAL_NAMESPACE", "TEMPORAL_PROFILE",
 	} {
 		t.Setenv(name, "")
+	}
+}
+
+func TestKeysOfTheCodecAreReferences(t *testing.T) {
+	clearEnvironment(t)
+	if sealed, err := config.Codec(); sealed != nil || err != nil {
+		t.Errorf("without keys: %v, %v", sealed, err)
+	}
+	options, err := config.TemporalOptions()
+	if err != nil || options.DataConverter != nil || options.FailureConverter != nil {
+		t.Errorf("without keys there are converters: %+v, %v", options, err)
+	}
+	t.Setenv("TEST_KEY", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa=")
+	t.Setenv(config.VarCodecKeys, "k1=env:TEST_KEY")
+	if options, err = config.TemporalOptions(); err != nil || options.DataConverter == nil || options.FailureConverter == nil {
+		t.Errorf("with a key there are no converters: %+v, %v", options, err)
+	}
+	for list, want := range map[string]string{
+		"k1=hunter2":        `MILLRACE_CODEC_KEYS: key "k1": is a secret written out, or nothing: put it into an environment variable or a file, and write env:NAME or file:PATH here`,
+		"k1=env:TEST_UNSET": `MILLRACE_CODEC_KEYS: key "k1": the environment variable TEST_UNSET is not set in this process: set it and start the process again`,
+		"k1=file:/nowhere":  `MILLRACE_CODEC_KEYS: key "k1": read the secret: open /nowhere: no such file or directory: put the file there, readable for this process`,
+	} {
+		t.Setenv(config.VarCodecKeys, list)
+		if _, err := config.TemporalOptions(); err == nil || err.Error() != want {
+			t.Errorf("got  %v\nwant %s", err, want)
+		}
 	}
 }

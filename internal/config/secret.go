@@ -130,24 +130,33 @@ func (c *Config) resolve(value any, at field) (any, error) {
 }
 
 func (c *Config) resolveString(value string) (string, error) {
-	if name, isVariable := strings.CutPrefix(value, envReference); isVariable {
+	if !strings.HasPrefix(value, envReference) && !strings.HasPrefix(value, fileReference) {
+		return value, nil
+	}
+	if path, isFile := strings.CutPrefix(value, fileReference); isFile && !filepath.IsAbs(path) {
+		value = fileReference + filepath.Join(c.folder(), path)
+	}
+	return Resolve(value)
+}
+
+// Resolve gives what a reference, env:NAME or file:PATH, refers to now, and refuses, without repeating it, what is none. A
+// relative path starts from the working folder.
+func Resolve(reference string) (string, error) {
+	if name, isVariable := strings.CutPrefix(reference, envReference); isVariable {
 		content := os.Getenv(name)
 		if content == "" {
 			return "", fmt.Errorf("the environment variable %s is not set in this process: set it and start the process again", name)
 		}
 		return content, nil
 	}
-	if path, isFile := strings.CutPrefix(value, fileReference); isFile {
-		if !filepath.IsAbs(path) {
-			path = filepath.Join(c.folder(), path)
-		}
+	if path, isFile := strings.CutPrefix(reference, fileReference); isFile {
 		content, err := readSecretFile(path)
 		if err != nil {
 			return "", fmt.Errorf("read the secret: %w: put the file there, readable for this process", err)
 		}
 		return content, nil
 	}
-	return value, nil
+	return "", fmt.Errorf("is a secret written out, or nothing: put it into an environment variable or a file, and write %sNAME or %sPATH here", envReference, fileReference)
 }
 
 func readSecretFile(path string) (string, error) {
