@@ -16,11 +16,19 @@ import (
 //	events/_millrace/shop-events/20261123T100000Z--20261123T110000Z/r0001/plan.json
 //	events/_millrace/shop-events/20261123T100000Z--20261123T110000Z/r0001/manifest.json
 //
-// The names of an export's intervals sort by time, and its chunks by the sort order of the rows.
+// The names of an export's intervals sort by time, and its chunks by the sort order of the rows. A template may make the
+// data files' keys otherwise (template.go); the marks are always there.
 
 // location is a chunk's key below the export's prefix, which is what receipts say.
 func (d *Destination) location(run export.Run, chunk int) string {
-	return fmt.Sprintf("%s/%s/r%04d-%05d.%s", run.Export, run.Interval.Key(), run.Revision, chunk, d.encoding.Extension())
+	return d.template().fill(run, chunk) + "." + d.encoding.Extension()
+}
+
+func (d *Destination) template() keyTemplate {
+	if d.key == "" {
+		return defaultKey
+	}
+	return d.key
 }
 
 // encodingOf is the encoding of a file that was written, by the end of its name, for files of a definition that has changed
@@ -54,6 +62,14 @@ func (d *Destination) manifestKey(run export.Run) string {
 // below joins a key under the export's prefix; a key never begins with a slash.
 func (d *Destination) below(names ...string) string {
 	return path.Join(append([]string{d.prefix}, names...)...)
+}
+
+// under is how every key below the prefix begins.
+func (d *Destination) under() string {
+	if d.prefix == "" {
+		return ""
+	}
+	return d.prefix + "/"
 }
 
 var manifestName = regexp.MustCompile(`^r([0-9]{4,9})/manifest\.json$`)

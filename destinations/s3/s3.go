@@ -38,6 +38,7 @@ type Destination struct {
 	client   *s3.Client
 	place    place
 	prefix   string
+	key      keyTemplate // "" for defaultKey
 	encoding export.Encoding
 	// encryption is nil where the bucket's own holds.
 	encryption *encryption
@@ -63,6 +64,7 @@ func open(ctx context.Context, connectionBlock, settingsBlock json.RawMessage) (
 		client:     client,
 		place:      reach.place(client.Options().Region),
 		prefix:     form.Prefix,
+		key:        form.Key,
 		encoding:   form.encoding(),
 		encryption: reach.encryption,
 	}, nil

@@ -20,7 +20,11 @@ type settings struct {
 	// Compression is "zstd" (the default) or "none"; also "gzip", except for Arrow, "lz4" for Parquet and Arrow, and "snappy"
 	// for Parquet.
 	Compression export.Compression `json:"compression"`
+	// Key makes the keys of data files; left out, and normalised to nothing, it is defaultKey.
+	Key keyTemplate `json:"key,omitempty"`
 }
+
+var settingsFields = []string{"prefix", "format", "compression", "key"}
 
 // maxPrefix leaves room in S3's 1,024 bytes of a key for the rest of a run's longest name, about 200 bytes.
 const maxPrefix = 512
@@ -35,12 +39,20 @@ func (s settings) encoding() export.Encoding {
 // readSettings reads an export's block, with its defaults. A prefix may be written with slashes around it.
 func readSettings(block json.RawMessage) (settings, error) {
 	read := settings{Format: export.FormatParquet, Compression: export.CompressionZstd}
-	if err := destinations.DecodeBlock(block, &read, "prefix", "format", "compression"); err != nil {
+	if err := destinations.DecodeBlock(block, &read, settingsFields...); err != nil {
 		return settings{}, err
 	}
 	read.Prefix = strings.Trim(read.Prefix, "/")
 	if err := checkPrefix(read.Prefix); err != nil {
 		return settings{}, err
+	}
+	if read.Key = keyTemplate(strings.Trim(string(read.Key), "/")); read.Key == defaultKey {
+		read.Key = ""
+	}
+	if read.Key != "" {
+		if err := read.Key.validate(read.Prefix); err != nil {
+			return settings{}, err
+		}
 	}
 	if read.Format == export.FormatTabSeparated {
 		return settings{}, export.Errorf(export.KindConfig, "format: %q is for databases: use %s", read.Format, export.FileFormats())
@@ -56,12 +68,15 @@ func normalizeSettings(block json.RawMessage) (json.RawMessage, error) {
 	return destinations.EncodeBlock(read)
 }
 
+func unfitForKeys(r rune) bool {
+	return r < ' ' || r == 0x7f || r == '\\' || r == utf8.RuneError
+}
+
 func checkPrefix(prefix string) error {
 	if len(prefix) > maxPrefix {
 		return export.Errorf(export.KindConfig, "prefix: is %d bytes long: use at most %d", len(prefix), maxPrefix)
 	}
-	unfit := func(r rune) bool { return r < ' ' || r == 0x7f || r == '\\' || r == utf8.RuneError }
-	if strings.ContainsFunc(prefix, unfit) {
+	if strings.ContainsFunc(prefix, unfitForKeys) {
 		return export.Errorf(export.KindConfig, "prefix: %q has a backslash, a control character or broken UTF-8: use plain names, separated by /", prefix)
 	}
 	if prefix == "" {

@@ -36,7 +36,7 @@ func (d *Destination) sweep(ctx context.Context, plan export.Plan) {
 
 func (d *Destination) sweepOlder(ctx context.Context, run export.Run, limit time.Duration) error {
 	act := "sweep uploads"
-	folder := d.below(run.Export) + "/"
+	folder := d.under() + d.template().folder(run.Export)
 	pages := s3.NewListMultipartUploadsPaginator(d.client, &s3.ListMultipartUploadsInput{Bucket: &d.place.bucket, Prefix: &folder})
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)
@@ -49,7 +49,7 @@ func (d *Destination) sweepOlder(ctx context.Context, run export.Run, limit time
 		}
 		for _, one := range page.Uploads {
 			key, begun := aws.ToString(one.Key), aws.ToTime(one.Initiated)
-			if !strings.HasPrefix(key, folder) || begun.IsZero() || now.Sub(begun) <= limit {
+			if own := strings.HasPrefix(key, d.under()) && d.template().makes(run.Export, key[len(d.under()):]); !own || begun.IsZero() || now.Sub(begun) <= limit {
 				continue
 			}
 			if err := d.sweepAway(ctx, openUpload{key: key, id: aws.ToString(one.UploadId)}); err != nil {
