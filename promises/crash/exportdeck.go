@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -35,8 +36,9 @@ func ExportBoundaries() []string {
 		"s3.close.put", "s3.close.answered", "postgres.close.commit", "postgres.close.committed")
 }
 
-// ExportDeck is one card of each fault of exports, in a fixed order; kill and stop have a card each at every boundary.
-func ExportDeck() (deck []Fault) {
+// ExportDeck is one card of each boundary's kill and stop, and some of the other faults, in a fixed order: the next ones with
+// each deal, so that all come about as often.
+func ExportDeck(deal int) (deck []Fault) {
 	for _, boundary := range ExportBoundaries() {
 		for _, action := range []string{"kill", "stop"} {
 			switch {
@@ -49,23 +51,44 @@ func ExportDeck() (deck []Fault) {
 			}
 		}
 	}
-	deck = append(deck, storeFaults()...)
-	deck = append(deck, temporalFaults()...)
-	deck = append(deck,
+	others := otherFaults()
+	for n := range othersInADeal {
+		deck = append(deck, others[(deal*othersInADeal+n)%len(others)])
+	}
+	return deck
+}
+
+// othersInADeal makes a deck of a hundred cards, so that 300 rounds hit each boundary six times.
+const othersInADeal = 20
+
+// otherFaults are those without a boundary, different kinds in turn.
+func otherFaults() []Fault {
+	kinds := [][]Fault{storeFaults(), temporalFaults(), {
 		commitsCut("connections to postgres: cut at COMMIT, which is lost", false),
 		commitsCut("connections to postgres: cut at COMMIT, whose answer is lost", true),
 		anywhere("worker: killed", workers, syscall.SIGKILL), allKilled("all workers: killed", workers), asleep("worker: stopped"),
 		anywhere("loader: killed", loaders, syscall.SIGKILL), anywhere("capture: killed", captures, syscall.SIGKILL),
-	)
+	}, nil, nil}
 	for _, part := range []string{clickhousePart, storePart, databasePart, temporalPart} {
-		deck = append(deck, partKilled(part), partStopped(part))
+		kinds[3] = append(kinds[3], partKilled(part), partStopped(part))
 	}
 	for _, line := range []string{clickhouseLine, clickhouseHTTPLine, storeLine, databaseLine, temporalLine} {
-		deck = append(deck, lineCut(line),
+		kinds[4] = append(kinds[4], lineCut(line),
 			poisoned(line, "slow", toxic{Type: "latency", Stream: "upstream", Attributes: map[string]int{"latency": 300, "jitter": 200}}),
 			poisoned(line, "reset", toxic{Type: "reset_peer", Stream: "downstream", Attributes: map[string]int{"timeout": 50}}))
 	}
-	return deck
+	var mixed []Fault
+	for n := 0; ; n++ {
+		more := false
+		for _, kind := range kinds {
+			if n < len(kind) {
+				mixed, more = append(mixed, kind[n]), true
+			}
+		}
+		if !more {
+			return mixed
+		}
+	}
 }
 
 func workers(s *Stage) []*Service { return s.Workers }
@@ -83,21 +106,57 @@ const (
 // exportHitWithin is how long a boundary of a run may take to be come by.
 const exportHitWithin = 10 * time.Second
 
-// atExport lets the first worker that comes by act there.
+// atExport lets a worker act there.
 func atExport(point, action string) Fault {
-	return Fault{Name: point + "=" + action, Do: func(ctx context.Context, stage *Stage, random *rand.Rand) (bool, error) {
-		nth := 1 + random.IntN(3)
-		lasts := zombie(random)
-		if action == "stop" {
-			lasts = exportZombie(random)
-		}
-		return stage.hitFirst(ctx, fmt.Sprintf("%s=%s@%d", point, action, nth), point+"="+action, exportHitWithin, lasts), nil
+	return Fault{Name: point + "=" + action, On: func(ctx context.Context, stage *Stage, random *rand.Rand, w *Service) bool {
+		nth, lasts, hit := 1+random.IntN(3), exportZombie(random), point+"="+action
+		return w.Arm(fmt.Sprintf("%s@%d", hit, nth)) == nil && stage.awaitFirst(ctx, []*Service{w}, hit, exportHitWithin, lasts)
 	}}
 }
 
-// hitFirst arms all workers that are awake, and awaits the first that acts.
-func (s *Stage) hitFirst(ctx context.Context, list, hit string, within, lasts time.Duration) bool {
-	return s.awaitFirst(ctx, s.arm(list), hit, within, lasts)
+// most workers that are broken at once; one is left to go on.
+const mostAtOnce = workersOnStage - 1
+
+// workersOnStage is how many workers there are.
+const workersOnStage = 4
+
+// Volley brings a fault about, and beside it others of the hand that may come at once, each at a worker of its own. It
+// returns those that came, those that found nothing to break, and the rest of the hand.
+func Volley(ctx context.Context, stage *Stage, random *rand.Rand, hand []Fault) (came, missed, rest []Fault, err error) {
+	first, rest := hand[0], hand[1:]
+	if first.On == nil {
+		did, err := first.Do(ctx, stage, rand.New(rand.NewPCG(random.Uint64(), 1)))
+		if did {
+			return []Fault{first}, nil, rest, err
+		}
+		return nil, []Fault{first}, rest, err
+	}
+	var awake []*Service
+	for _, w := range stage.Workers {
+		if !stage.Asleep.Has(w) {
+			awake = append(awake, w)
+		}
+	}
+	random.Shuffle(len(awake), func(i, k int) { awake[i], awake[k] = awake[k], awake[i] })
+	faults := []Fault{first}
+	for len(rest) > 0 && rest[0].On != nil && len(faults) < min(mostAtOnce, len(awake)) {
+		faults, rest = append(faults, rest[0]), rest[1:]
+	}
+	did := make([]bool, len(faults))
+	var all sync.WaitGroup
+	for i, fault := range faults[:min(len(faults), len(awake))] {
+		own := rand.New(rand.NewPCG(random.Uint64(), 1))
+		all.Go(func() { did[i] = fault.On(ctx, stage, own, awake[i]) })
+	}
+	all.Wait()
+	for i, fault := range faults {
+		if did[i] {
+			came = append(came, fault)
+		} else {
+			missed = append(missed, fault)
+		}
+	}
+	return came, missed, rest, nil
 }
 
 // arm arms all workers that are awake.

@@ -43,8 +43,7 @@ type exportPlay struct {
 }
 
 const (
-	workersOnStage  = 4
-	exportPerSecond = 120
+	exportPerSecond = 80
 	exportPrefix    = "exports"
 )
 
@@ -66,7 +65,7 @@ func raiseExports(t *testing.T, seed uint64, broken string) *exportPlay {
 			Name: fmt.Sprintf("worker-%d", i+1), Args: []string{"worker", "--slots-live", "6"}, Broken: broken, Started: "worker is ready",
 		}))
 	}
-	p.Exports = StartExporter(p.temporal, p.namespace, families(p.tables.schema), p.intervals, 400*time.Millisecond, 40, seed)
+	p.Exports = StartExporter(p.temporal, p.namespace, families(p.tables.schema), p.intervals, 500*time.Millisecond, 40, seed)
 	t.Cleanup(p.Exports.Close)
 	p.schedule(t)
 	return p
