@@ -50,7 +50,7 @@ func (s *Steps) CheckConnection(ctx context.Context, task CheckTask) (CheckRepor
 	if err != nil {
 		return report, failure(ctx, export.Errorf(export.KindInternal, "default settings of %s: %w", name, err))
 	}
-	destination, err := kind.Open(ctx, block, settings)
+	destination, err := kind.Open(ctx, block, settings, destinations.ShapeOf(export.Definition{}.WithDefaults()))
 	if err != nil {
 		add(destinations.Step{Name: "read the connection's settings", Error: err.Error()})
 		return report, nil

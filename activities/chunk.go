@@ -60,7 +60,7 @@ func (s *Steps) WriteChunk(ctx context.Context, task ChunkTask) (export.Receipt,
 	receipt, err := destination.WriteChunk(working, destinations.ChunkTask{
 		Run: task.Run, Chunk: task.Chunk, PlanHash: task.PlanHash,
 		Execution: activity.GetInfo(ctx).WorkflowExecution.RunID,
-		Source:    chunkSource{events: s.Events, team: definition.Team, task: task},
+		Source:    chunkSource{events: s.Events, query: chunkQuery(definition, task.Run, task.Chunk, "chunk")},
 		Progress: func(bytes uint64) {
 			passed.Store(bytes)
 			progress()
@@ -111,17 +111,24 @@ func handBackOnStop(working context.Context, stopping <-chan struct{}, stop cont
 	}
 }
 
-// chunkSource reads a chunk of the events model from ClickHouse.
+// chunkSource reads a chunk from ClickHouse.
 type chunkSource struct {
 	events *eventstore.Store
-	team   export.Team
-	task   ChunkTask
+	query  eventstore.ChunkQuery
 }
 
 // Open begins to read; see destinations.Source.
 func (c chunkSource) Open(ctx context.Context, encoding export.Encoding) (io.ReadCloser, error) {
-	return c.events.OpenChunk(ctx, eventstore.ChunkQuery{
-		Interval: c.task.Run.Interval, Team: c.team, Chunk: c.task.Chunk, Encoding: encoding,
-		LogComment: "millrace chunk " + c.task.Run.String(),
-	})
+	c.query.Encoding = encoding
+	return c.events.OpenChunk(ctx, c.query)
+}
+
+// chunkQuery names the rows of a chunk by the definition of a plan; act says in the server's log what they are read for. The
+// zero chunk is the whole interval.
+func chunkQuery(definition export.Definition, run export.Run, chunk export.Chunk, act string) eventstore.ChunkQuery {
+	columns, _ := definition.Exported() // a definition that was opened is valid
+	return eventstore.ChunkQuery{
+		Interval: run.Interval, Team: definition.Team, Model: definition.Model, Columns: columns, Filters: definition.Filters,
+		Chunk: chunk, LogComment: "millrace " + act + " " + run.String(),
+	}
 }

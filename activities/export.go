@@ -57,11 +57,14 @@ func (s *Steps) PlanRun(ctx context.Context, task PlanTask) (export.Plan, error)
 	if err != nil {
 		return export.Plan{}, failure(ctx, err)
 	}
+	definition, err = s.describe(ctx, definition)
+	if err != nil {
+		return export.Plan{}, failure(ctx, err)
+	}
+	rows := chunkQuery(definition, task.Run, export.Chunk{}, "plan")
 	chunks, err := s.Events.PlanChunks(ctx, eventstore.PlanQuery{
-		Interval:   task.Run.Interval,
-		Team:       definition.Team,
-		TargetRows: definition.ChunkRows,
-		LogComment: "millrace plan " + task.Run.String(),
+		Interval: rows.Interval, Team: rows.Team, Model: rows.Model, Columns: rows.Columns, Filters: rows.Filters,
+		TargetRows: definition.ChunkRows, TargetBytes: definition.ChunkBytes, LogComment: rows.LogComment,
 	})
 	if err != nil {
 		return export.Plan{}, failure(ctx, err)
@@ -74,6 +77,16 @@ func (s *Steps) PlanRun(ctx context.Context, task PlanTask) (export.Plan, error)
 		plan.Rows += chunk.Rows
 	}
 	return plan, nil
+}
+
+// describe gives the model of a definition its columns, and holds the definition against them.
+func (s *Steps) describe(ctx context.Context, definition export.Definition) (export.Definition, error) {
+	described, err := s.Events.Describe(ctx, definition.Model)
+	if err != nil {
+		return definition, err
+	}
+	definition.Model = described
+	return definition, definition.Validate()
 }
 
 // PrepareRun writes the plan at the destination, conditionally, and answers with the one that holds.

@@ -31,7 +31,7 @@ func failedRow(task FailedTask, by export.Author) eventstore.LedgerRow {
 	}
 	return eventstore.LedgerRow{
 		Run: task.Run, Status: status,
-		Team: task.Definition.Team, Model: task.Definition.Model,
+		Team: task.Definition.Team, Model: task.Definition.Model.Name,
 		Connection: task.Definition.Connection, Destination: task.Definition.Destination,
 		DefinitionHash: task.Definition.Hash(),
 		WorkflowID:     by.WorkflowID, RunID: by.RunID, StartedAt: task.Started,
@@ -43,7 +43,7 @@ func failedRow(task FailedTask, by export.Author) eventstore.LedgerRow {
 func closedRow(task CloseTask, mark export.Closed) eventstore.LedgerRow {
 	return eventstore.LedgerRow{
 		Run: task.Run, Status: eventstore.StatusClosed,
-		Team: task.Definition.Team, Model: task.Definition.Model,
+		Team: task.Definition.Team, Model: task.Definition.Model.Name,
 		Connection: task.Definition.Connection, Destination: task.Definition.Destination,
 		DefinitionHash: mark.DefinitionHash,
 		WorkflowID:     mark.By.WorkflowID, RunID: mark.By.RunID, StartedAt: mark.By.At,

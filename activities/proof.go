@@ -18,7 +18,9 @@ import (
 
 // reader has ClickHouse read files of exported events.
 type reader struct {
-	events  *eventstore.Store
+	events *eventstore.Store
+	// columns are those of the files.
+	columns []export.Column
 	comment string
 	// progress is told while bytes pass, and while ClickHouse reads what has passed.
 	progress func()
@@ -28,7 +30,7 @@ type reader struct {
 func (r reader) Holds(ctx context.Context, encoding export.Encoding, file io.Reader, want export.Content) (bool, string, error) {
 	telling := &telling{file: file, progress: r.progress}
 	defer telling.stop()
-	err := r.events.HoldsContent(ctx, eventstore.FileQuery{Encoding: encoding, LogComment: r.comment}, telling, want)
+	err := r.events.HoldsContent(ctx, eventstore.FileQuery{Encoding: encoding, Columns: r.columns, LogComment: r.comment}, telling, want)
 	if errors.Is(err, eventstore.ErrOtherContent) || errors.Is(err, eventstore.ErrUnreadable) {
 		return false, err.Error(), nil
 	}
@@ -94,9 +96,7 @@ type provedChunk struct {
 
 // sourceContent has ClickHouse compute what the chunk's rows amount to.
 func (s *Steps) sourceContent(ctx context.Context, p provedChunk) (export.Content, error) {
-	content, err := s.Events.ChunkContent(ctx, eventstore.ChunkQuery{
-		Interval: p.run.Interval, Team: p.definition.Team, Chunk: p.chunk, LogComment: "millrace hash " + p.run.String(),
-	})
+	content, err := s.Events.ChunkContent(ctx, chunkQuery(p.definition, p.run, p.chunk, "hash"))
 	if err == nil && content.Rows != p.chunk.Rows {
 		err = export.Unworkable(export.Errorf(export.KindInternal,
 			"%s, chunk %d: the source has %d rows, and the plan says %d: it has changed since the run was planned, which must not happen", p.run, p.chunk.Index, content.Rows, p.chunk.Rows))
@@ -111,7 +111,11 @@ func (s *Steps) readBack(ctx context.Context, p provedChunk, receipt *export.Rec
 	if p.definition.Proof != export.ProofReadback && !receipt.Adopted || !can {
 		return nil
 	}
-	if err := files.ReadBack(ctx, p.run, *receipt, reader{events: s.Events, comment: "millrace read back " + p.run.String(), progress: p.progress}); err != nil {
+	columns, err := p.definition.Exported()
+	if err != nil {
+		return err
+	}
+	if err := files.ReadBack(ctx, p.run, *receipt, reader{events: s.Events, columns: columns, comment: "millrace read back " + p.run.String(), progress: p.progress}); err != nil {
 		return err
 	}
 	receipt.ReadBack = true

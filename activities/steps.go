@@ -42,12 +42,12 @@ func (s *Steps) open(ctx context.Context, definition export.Definition) (destina
 	if err != nil {
 		return nil, definition, err
 	}
-	destination, err := s.connect(ctx, definition.Name, definition.Connection, definition.Destination, definition.Settings)
+	destination, err := s.connect(ctx, definition.Name, definition.Connection, definition.Destination, definition.Settings, destinations.ShapeOf(definition))
 	return destination, definition, err
 }
 
 // connect makes the destination behind a connection; who names the export or "" for messages.
-func (s *Steps) connect(ctx context.Context, who, connection, want string, settings json.RawMessage) (destinations.Destination, error) {
+func (s *Steps) connect(ctx context.Context, who, connection, want string, settings json.RawMessage, shape destinations.Shape) (destinations.Destination, error) {
 	name, block, err := s.Connections.Connection(connection)
 	if err != nil {
 		return nil, err
@@ -59,5 +59,5 @@ func (s *Steps) connect(ctx context.Context, who, connection, want string, setti
 	if err != nil {
 		return nil, err
 	}
-	return kind.Open(ctx, block, settings)
+	return kind.Open(ctx, block, settings, shape)
 }

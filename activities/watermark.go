@@ -13,6 +13,8 @@ import (
 // WatermarkTask is the time that the watermark must have passed.
 type WatermarkTask struct {
 	End time.Time `json:"end"`
+	// Settle, when it is not zero, is waited for instead: this long after End, by ClickHouse's clock.
+	Settle export.Duration `json:"settle,omitempty"`
 }
 
 const (
@@ -24,7 +26,8 @@ const (
 	watermarkAgain = 15 * time.Second
 )
 
-// AwaitWatermark returns when no row with an arrival time before the end can appear any more. While the watermark is
+// AwaitWatermark returns when no row with an arrival time before the end can appear any more, or, of a table that others
+// load, when the settle delay that its model declares has passed. While the watermark is
 // close it looks again for some seconds; otherwise it gives its slot back with a benign error, which shows in the UI
 // as what the run is waiting for, and comes again. It reads and never writes.
 func (s *Steps) AwaitWatermark(ctx context.Context, task WatermarkTask) (export.Closing, error) {
@@ -32,6 +35,9 @@ func (s *Steps) AwaitWatermark(ctx context.Context, task WatermarkTask) (export.
 	defer giveBack.Stop()
 	ticker := time.NewTicker(watermarkPause)
 	defer ticker.Stop()
+	if task.Settle > 0 {
+		return s.awaitSettled(ctx, task)
+	}
 	for {
 		watermark, err := s.Events.Watermark(ctx)
 		if err != nil {
@@ -40,7 +46,7 @@ func (s *Steps) AwaitWatermark(ctx context.Context, task WatermarkTask) (export.
 		// The watermark says that nothing will appear at or before it; the interval ends before End. So the last
 		// microsecond of the interval has to be covered, and End itself need not.
 		if watermark.Complete && !watermark.At.Before(task.End.Add(-time.Microsecond)) {
-			return export.Closing{Rule: export.RuleWatermark, Watermark: watermark.At.UTC().Format("2006-01-02T15:04:05.000000Z")}, nil
+			return export.Closing{Rule: export.RuleWatermark, Watermark: watermark.At.UTC().Format(microseconds)}, nil
 		}
 		waiting := waitsFor(watermark.Complete, watermark.At, watermark.HeldBy, watermark.Reason, task.End)
 		missing := task.End.Sub(watermark.At)
@@ -58,6 +64,23 @@ func (s *Steps) AwaitWatermark(ctx context.Context, task WatermarkTask) (export.
 			return export.Closing{}, failure(ctx, ctx.Err())
 		}
 	}
+}
+
+const microseconds = "2006-01-02T15:04:05.000000Z"
+
+// awaitSettled looks at ClickHouse's clock, once: it knows how long there is to wait.
+func (s *Steps) awaitSettled(ctx context.Context, task WatermarkTask) (export.Closing, error) {
+	now, err := s.Events.Now(ctx)
+	if err != nil {
+		return export.Closing{}, failure(ctx, err)
+	}
+	settled := task.End.Add(time.Duration(task.Settle))
+	if missing := settled.Sub(now); missing > 0 {
+		waiting := fmt.Sprintf("ClickHouse's clock says %s, needs %s: %s after the interval's end, as the model declares",
+			now.Format(time.RFC3339), settled.UTC().Format(time.RFC3339), task.Settle)
+		return export.Closing{}, notYet(waiting, export.KindSourceBehind, missing)
+	}
+	return export.Closing{Rule: export.RuleSettle, Watermark: now.Format(microseconds), Settle: task.Settle}, nil
 }
 
 // waitsFor is what people read while a run waits.

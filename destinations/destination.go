@@ -127,7 +127,26 @@ type Kind struct {
 	Normalize func(settings json.RawMessage) (json.RawMessage, error)
 	// NormalizeConnection checks a connection's block, whose secrets are still references, likewise.
 	NormalizeConnection func(connection json.RawMessage) (json.RawMessage, error)
-	// Open makes the destination from a connection's block, secrets resolved, and an export's block, normalised. It does
-	// not reach out yet.
-	Open func(ctx context.Context, connection, settings json.RawMessage) (Destination, error)
+	// Open makes the destination from a connection's block, secrets resolved, an export's block, normalised, and what is
+	// exported. It does not reach out yet.
+	Open func(ctx context.Context, connection, settings json.RawMessage, shape Shape) (Destination, error)
+}
+
+// Shape is what a destination with columns of its own has to know of what is exported.
+type Shape struct {
+	// Model is the model's name.
+	Model string
+	// Columns are the exported columns, in the order of every file and stream. They are known to Prepare and to what follows
+	// it; before, they are empty for a model that is not built in.
+	Columns []export.Column
+	// Key is the columns by which a row is told from all others; they need not be exported.
+	Key []string
+	// Version is the column that is greater in the newer of two rows of one key; empty when rows never change.
+	Version string
+}
+
+// ShapeOf is what a definition exports.
+func ShapeOf(definition export.Definition) Shape {
+	columns, _ := definition.Exported() // a normalised definition is valid
+	return Shape{Model: definition.Model.Name, Columns: columns, Key: definition.Model.Identity(), Version: definition.Model.Order()}
 }

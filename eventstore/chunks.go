@@ -3,7 +3,6 @@ package eventstore
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"github.com/millrace/millrace/export"
 )
@@ -12,85 +11,48 @@ import (
 type PlanQuery struct {
 	Interval export.Interval
 	Team     export.Team
-	// TargetRows is about how many rows a chunk should hold; export.DefaultChunkRows when 0. It grows when more than
-	// MaxChunks would come out.
-	TargetRows uint64
+	// Model is `events` when zero. Another must have its Columns.
+	Model export.Model
+	// Columns are those that are exported; of `events` the usual ones when nil.
+	Columns []export.Column
+	Filters []export.Filter
+	// TargetRows is about how many rows a chunk should hold, TargetBytes how many bytes of values; the defaults of package
+	// export when 0. They grow when more than MaxChunks would come out.
+	TargetRows, TargetBytes uint64
 	// MaxChunks bounds the answer; export.MaxChunks when 0.
 	MaxChunks int
-	// QueryID names the query at the server and LogComment stands in its log; both may be empty.
-	QueryID    string
+	// LogComment stands in the server's query log; it may be empty.
 	LogComment string
 }
 
 // PlanChunks cuts an interval, whose end the watermark must have passed, into chunks: disjoint, in sort order, covering,
 // each with the number of its rows. The same rows give the same chunks, whoever asks. No row, no chunk.
 //
-// A chunk is cut between two places of (hour, team, arrival time, source), so the rows that one block has of one team stay
-// together: a chunk has at most TargetRows rows, or is such a stretch alone.
+// A chunk holds no more than the targets, or is a stretch of the sort order that cannot be cut: see histogram.
 func (s *Store) PlanChunks(ctx context.Context, query PlanQuery) ([]export.Chunk, error) {
-	if err := validateRange(query.Interval, query.Team); err != nil {
+	rows, err := newRelation(query.Interval, query.Team, query.Model, query.Columns, query.Filters)
+	if err != nil {
 		return nil, err
 	}
-	if query.TargetRows == 0 {
-		query.TargetRows = export.DefaultChunkRows
+	asked := target{rows: query.TargetRows, bytes: query.TargetBytes}
+	if asked.rows == 0 {
+		asked.rows = export.DefaultChunkRows
+	}
+	if asked.bytes == 0 {
+		asked.bytes = export.DefaultChunkBytes
 	}
 	if query.MaxChunks == 0 {
 		query.MaxChunks = export.MaxChunks
 	}
 	ctx, cancel := bounded(ctx, planTimeout)
 	defer cancel()
-	what := fmt.Sprintf("plan the chunks of %s", query.Interval)
-	cells, err := s.cells(withLog(ctx, query.QueryID, query.LogComment), cellsQuery(query.Interval, query.Team))
-	if err != nil {
-		return nil, wrap(what, err)
+	by := counted{store: s, rows: rows, logComment: query.LogComment}
+	var counts histogram = eventsHistogram{by}
+	if !query.Model.BuiltIn() {
+		counts = modelHistogram{by}
 	}
-	target := targetFor(cells, query.TargetRows, query.MaxChunks)
-	if large := above(cells, target); len(large) > 0 {
-		// The second question is named by the server, since a name may be used once at a time.
-		fine, err := s.cells(withLog(ctx, "", query.LogComment), fineCellsQuery(query.Interval, query.Team, large))
-		if err != nil {
-			return nil, wrap(what, err)
-		}
-		if cells, err = refine(cells, fine, target); err != nil {
-			return nil, wrap(what, err)
-		}
-	}
-	return cut(cells, target, query.MaxChunks), nil
-}
-
-// cellsQuery counts the rows of an interval by hour and team. The empty source and time zero are before every row's.
-func cellsQuery(interval export.Interval, team export.Team) string {
-	return "SELECT toInt64(toUnixTimestamp(toStartOfHour(inserted_at))) AS h, team_id, toInt64(0), '', count() FROM events WHERE " +
-		rangeOf(interval, team) + " GROUP BY h, team_id ORDER BY h, team_id"
-}
-
-// fineCellsQuery counts the rows of some cells by arrival time and source.
-func fineCellsQuery(interval export.Interval, team export.Team, cells []cell) string {
-	var places []string
-	for _, cell := range cells {
-		places = append(places, fmt.Sprintf("(%s, %d)", hour(cell.at.Hour), cell.at.Team))
-	}
-	return "SELECT toInt64(toUnixTimestamp(toStartOfHour(inserted_at))) AS h, team_id, toUnixTimestamp64Micro(inserted_at) AS a, toString(source) AS s, count() FROM events WHERE " +
-		rangeOf(interval, team) + " AND (toStartOfHour(inserted_at), team_id) IN (" + strings.Join(places, ", ") + ")" +
-		" GROUP BY h, team_id, a, s ORDER BY h, team_id, a, s"
-}
-
-// cells reads counts by place, in sort order.
-func (s *Store) cells(ctx context.Context, query string) ([]cell, error) {
-	rows, err := s.query(ctx, query)
-	if err != nil {
-		return nil, err
-	}
-	var cells []cell
-	err = eachRow(rows, func() error {
-		var c cell
-		if err := rows.Scan(&c.at.Hour, &c.at.Team, &c.at.Arrival, &c.at.Source, &c.rows); err != nil {
-			return err
-		}
-		cells = append(cells, c)
-		return nil
-	})
-	return cells, err
+	chunks, err := plan(ctx, counts, asked, query.MaxChunks)
+	return chunks, wrap(fmt.Sprintf("plan the chunks of %s", query.Interval), err)
 }
 
 // CountRows counts the rows of a chunk, for those who compare; the zero Chunk is the whole interval.

@@ -21,27 +21,32 @@ import (
 // EventsHash is the expression that hashes one row of the model `events`, for readers who compare; its sum over rows is
 // their hash. The tuple matters: with plain arguments one NULL makes the hash NULL, and the sum leaves the row out. Its
 // first element is the salt, the names and types of the columns.
-func EventsHash() string {
-	return "cityHash64(tuple(cityHash64(" + quoteText(EventsStructure()) + "), " + SelectEvents() + "))"
+func EventsHash() string { return rowHash(export.EventColumns()) }
+
+func rowHash(columns []export.Column) string {
+	return "cityHash64(tuple(cityHash64(" + quoteText(export.Structure(columns)) + "), " + selectOf(columns) + "))"
 }
 
-// ChunkContent computes the content of a chunk's rows in the events table; the zero Chunk is the whole interval. It
+// ChunkContent computes the content of a chunk's rows in the source; the zero Chunk is the whole interval. It
 // reads and never writes, and its query ends with ctx.
 func (s *Store) ChunkContent(ctx context.Context, query ChunkQuery) (export.Content, error) {
-	if err := validateRange(query.Interval, query.Team); err != nil {
+	rows, err := query.relation()
+	if err != nil {
 		return export.Content{}, err
 	}
 	ctx, cancel := bounded(ctx, planTimeout)
 	defer cancel()
 	var content export.Content
-	sql := "SELECT count(), sum(" + EventsHash() + ") FROM events WHERE " + rangeOfChunk(query.Interval, query.Team, query.Chunk)
-	err := s.ask(withLog(ctx, query.QueryID, query.LogComment), sql, nil, &content.Rows, &content.Hash)
+	sql := "SELECT count(), sum(" + rowHash(rows.columns) + ") FROM " + rows.from() + " WHERE " + rows.whereChunk(query.Chunk)
+	err = s.ask(rows.bound(ctx, query.QueryID, query.LogComment), sql, nil, &content.Rows, &content.Hash)
 	return content, wrap(fmt.Sprintf("hash the rows of %s", query.Interval), err)
 }
 
 // FileQuery names a comparison at the server.
 type FileQuery struct {
 	Encoding export.Encoding
+	// Columns are those of the file; the usual ones of `events` when nil.
+	Columns []export.Column
 	// QueryID names the query at the server; it must differ from every query that runs. Random when empty.
 	QueryID string
 	// LogComment stands in the server's query log.
@@ -73,6 +78,9 @@ func (s *Store) HoldsContent(ctx context.Context, query FileQuery, file io.Reade
 	if query.QueryID == "" {
 		query.QueryID = uuid.NewString()
 	}
+	if len(query.Columns) == 0 {
+		query.Columns = export.EventColumns()
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	body := &fileBody{file: file, patience: time.AfterFunc(answerToFile, func() { cancel(errNoAnswer) }), closed: make(chan struct{})}
@@ -100,16 +108,16 @@ func (s *Store) HoldsContent(ctx context.Context, query FileQuery, file io.Reade
 var errNoAnswer = export.Errorf(export.KindSourceUnavailable, "ClickHouse has the whole file, and does not answer within %s", answerToFile)
 
 // compareSQL compares the content of an insert's rows, and inserts nothing.
-func compareSQL(encoding export.Encoding, want export.Content) string {
+func compareSQL(encoding export.Encoding, columns []export.Column, want export.Content) string {
 	return fmt.Sprintf("INSERT INTO FUNCTION null('rows UInt8, hash UInt8') SELECT throwIf(count() != %d), throwIf(sum(%s) != %d) FROM input(%s) FORMAT %s",
-		want.Rows, EventsHash(), want.Hash, quoteText(EventsStructure()), formatNames[encoding.Format])
+		want.Rows, rowHash(columns), want.Hash, quoteText(export.Structure(columns)), formatNames[encoding.Format])
 }
 
 // compareFile tells also whether the server has answered, after which nothing is left to kill.
 func (s *Store) compareFile(ctx context.Context, query FileQuery, body *fileBody, want export.Content) (answered bool, err error) {
 	settings := maps.Clone(readSettings)
 	settings["database"], settings["query_id"], settings["log_comment"] = s.Database(), query.QueryID, query.LogComment
-	settings["query"] = compareSQL(query.Encoding, want)
+	settings["query"] = compareSQL(query.Encoding, query.Columns, want)
 	request, err := s.endpoint.send(ctx, settings, body)
 	if err != nil {
 		_ = body.Close()

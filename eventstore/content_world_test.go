@@ -215,8 +215,8 @@ func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 // Chunks add up to their interval, and readers can compute the same by themselves.
 func TestContentsOfChunksAddUp(t *testing.T) {
 	s := newStored(t)
-	chunks, err := s.store.PlanChunks(t.Context(), eventstore.PlanQuery{Interval: s.chunk.Interval, Team: s.chunk.Team, TargetRows: 1})
-	if err != nil || len(chunks) != 3 {
+	chunks, err := s.store.PlanChunks(t.Context(), eventstore.PlanQuery{Interval: s.chunk.Interval, Team: s.chunk.Team, TargetRows: 100})
+	if err != nil || len(chunks) < 10 {
 		t.Fatalf("%d chunks, %v", len(chunks), err)
 	}
 	var sum export.Content

@@ -31,7 +31,13 @@ var RangeOfChunk = rangeOfChunk
 const SortOrder = sortOrder
 
 // ChunkSQL is the query of a chunk.
-var ChunkSQL = chunkSQL
+func ChunkSQL(query ChunkQuery) string {
+	rows, err := query.relation()
+	if err != nil {
+		panic(err)
+	}
+	return rows.chunkSQL(query.Chunk, query.Encoding)
+}
 
 // FormatName is ClickHouse's name of an encoding's format.
 func FormatName(encoding export.Encoding) string { return formatNames[encoding.Format] }

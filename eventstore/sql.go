@@ -12,21 +12,12 @@ import (
 	"github.com/millrace/millrace/export"
 )
 
-// eventColumns is the model `events` as it is exported: the columns of the table without those that tell where a row came
-// from. Their order is the order in every file.
-var eventColumns = []string{
-	"team_id", "uuid", "event", "distinct_id", "timestamp", "properties", "received_at", "inserted_at",
-}
-
 // SelectEvents is the list of expressions that an export of `events` selects, for readers who compare.
-func SelectEvents() string { return strings.Join(eventColumns, ", ") }
+func SelectEvents() string { return selectOf(export.EventColumns()) }
 
 // EventsStructure declares the columns of an exported file, for ClickHouse's s3(), url() and file(): with it a file reads
 // back to the very values that were written.
-func EventsStructure() string {
-	return "team_id Int64, uuid UUID, event String, distinct_id String, timestamp DateTime64(6, 'UTC'), properties String, " +
-		"received_at DateTime64(6, 'UTC'), inserted_at DateTime64(6, 'UTC')"
-}
+func EventsStructure() string { return export.Structure(export.EventColumns()) }
 
 // sortOrder is the key of the events table, and so the order of chunks and of the rows in a file.
 const sortOrder = "toStartOfHour(inserted_at), team_id, inserted_at, source, source_offset"
@@ -76,9 +67,13 @@ func before(p export.Position) string { return beyond(p, "<", "<") }
 // beyond compares rows with a place, lexicographically: outer on the leading columns, last on the last.
 func beyond(p export.Position, outer, last string) string {
 	h, a, source := hour(p.Hour), instant(p.Arrival), quoteText(p.Source)
-	return fmt.Sprintf("(toStartOfHour(inserted_at) %[1]s %[3]s OR (toStartOfHour(inserted_at) = %[3]s AND (team_id %[1]s %[4]d OR "+
-		"(team_id = %[4]d AND (inserted_at %[1]s %[5]s OR (inserted_at = %[5]s AND source %[2]s %[6]s))))))",
-		outer, last, h, p.Team, a, source)
+	within := fmt.Sprintf("source %s %s", last, source)
+	if p.Offset > 0 {
+		within = fmt.Sprintf("(source %[1]s %[3]s OR (source = %[3]s AND source_offset %[2]s %[4]d))", outer, last, source, p.Offset)
+	}
+	return fmt.Sprintf("(toStartOfHour(inserted_at) %[1]s %[2]s OR (toStartOfHour(inserted_at) = %[2]s AND (team_id %[1]s %[3]d OR "+
+		"(team_id = %[3]d AND (inserted_at %[1]s %[4]s OR (inserted_at = %[4]s AND %[5]s))))))",
+		outer, h, p.Team, a, within)
 }
 
 func hourOf(t time.Time) int64 { return t.UTC().Truncate(time.Hour).Unix() }

@@ -21,6 +21,11 @@ import (
 type ChunkQuery struct {
 	Interval export.Interval
 	Team     export.Team
+	// Model is `events` when zero. Another must have its Columns.
+	Model export.Model
+	// Columns are those that are exported; of `events` the usual ones when nil.
+	Columns  []export.Column
+	Filters  []export.Filter
 	Chunk    export.Chunk
 	Encoding export.Encoding
 	// QueryID names the query at the server; it must differ from every query that runs. Random when empty.
@@ -47,16 +52,21 @@ const (
 // ClickHouse met after the first byte, is an error with a kind. Close may be called from another goroutine and at any
 // time; it ends the query at the server when that was not read to its end. The end of ctx breaks the stream off.
 func (s *Store) OpenChunk(ctx context.Context, query ChunkQuery) (io.ReadCloser, error) {
-	if err := errors.Join(query.Encoding.Validate(), validateRange(query.Interval, query.Team)); err != nil {
+	rows, err := query.relation()
+	if err := errors.Join(query.Encoding.Validate(), err); err != nil {
 		return nil, err
 	}
-	return s.openStream(ctx, chunkSQL(query), query)
+	return s.openStream(ctx, rows.chunkSQL(query.Chunk, query.Encoding), query)
 }
 
-// chunkSQL reads a chunk in the order of the table's key, which the table has already, so nothing is sorted.
-func chunkSQL(query ChunkQuery) string {
-	return "SELECT " + SelectEvents() + " FROM events WHERE " + rangeOfChunk(query.Interval, query.Team, query.Chunk) +
-		" ORDER BY " + sortOrder + " FORMAT " + formatNames[query.Encoding.Format]
+// relation is where the chunk's rows are.
+func (q ChunkQuery) relation() (relation, error) {
+	return newRelation(q.Interval, q.Team, q.Model, q.Columns, q.Filters)
+}
+
+func (r relation) chunkSQL(chunk export.Chunk, encoding export.Encoding) string {
+	return "SELECT " + r.selected() + " FROM " + r.from() + " WHERE " + r.whereChunk(chunk) +
+		" ORDER BY " + r.order() + " FORMAT " + formatNames[encoding.Format]
 }
 
 // openStream runs a query and hands out its answer. Of query only Encoding, QueryID, LogComment and Threads are looked at.
@@ -90,6 +100,7 @@ func (s *Store) streamSettings(query ChunkQuery, id string) map[string]string {
 		"enable_http_compression":                      "0",
 	}
 	maps.Copy(settings, EncodingSettings(query.Encoding))
+	relation{interval: query.Interval, model: query.Model, filters: query.Filters}.bindTo(settings)
 	if contentEncoding(query.Encoding) != "" {
 		settings["enable_http_compression"] = "1"
 	}

@@ -15,9 +15,6 @@ import (
 	"time"
 )
 
-// ModelEvents is the built-in model: the rows of the events table.
-const ModelEvents = "events"
-
 // DefaultGiveUpAfter bounds the retries of a run, counted from the run's start.
 const DefaultGiveUpAfter = Duration(72 * time.Hour)
 
@@ -72,8 +69,13 @@ type Definition struct {
 	Title string `json:"title,omitempty"`
 	// Team is whose rows are exported.
 	Team Team `json:"team"`
-	// Model is what is exported; "events" when left out.
-	Model string `json:"model,omitempty"`
+	// Model is what is exported; "events" when left out. In a workflow's input a model of one's own stands here whole.
+	Model Model `json:"model,omitzero"`
+	// Columns are the columns to export, in this order; all of the model when left out, of `events` all but source and
+	// source_offset.
+	Columns []string `json:"columns,omitempty"`
+	// Filters keep some of the model's rows: those for which every one of them holds.
+	Filters []Filter `json:"filters,omitempty"`
 	// Connection names a connection of the worker's configuration. Credentials never stand here.
 	Connection string `json:"connection"`
 	// Every is the length of an interval; see NewGrid for what is allowed.
@@ -84,6 +86,9 @@ type Definition struct {
 	TimeZone string `json:"time_zone,omitempty"`
 	// ChunkRows is about how many rows a chunk holds: 1,000,000 when left out.
 	ChunkRows uint64 `json:"chunk_rows,omitempty"`
+	// ChunkBytes is about how many bytes of values a chunk holds, before encoding, where its rows are large: 1 GiB when left
+	// out. Just one row may be more.
+	ChunkBytes uint64 `json:"chunk_bytes,omitempty"`
 	// GiveUpAfter bounds the retries of a run; 72h when left out.
 	GiveUpAfter Duration `json:"give_up_after,omitempty"`
 	// Proof is the level of proof before a run is published: ProofReadback, also when left out, or ProofStream.
@@ -176,7 +181,7 @@ func marshalDefinition(d Definition, times inputTimes) ([]byte, error) {
 }
 
 var definitionFields = []string{
-	"name", "title", "team", "model", "connection", "every", "offset", "time_zone", "chunk_rows", "give_up_after", "proof",
+	"name", "title", "team", "model", "columns", "filters", "connection", "every", "offset", "time_zone", "chunk_rows", "chunk_bytes", "give_up_after", "proof",
 }
 
 func unmarshalDefinition(data []byte, d *Definition, times *inputTimes) error {
@@ -233,14 +238,17 @@ var definitionName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
 
 // WithDefaults fills in what the user left out.
 func (d Definition) WithDefaults() Definition {
-	if d.Model == "" {
-		d.Model = ModelEvents
+	if d.Model.Name == "" {
+		d.Model.Name = ModelEvents
 	}
 	if d.GiveUpAfter == 0 {
 		d.GiveUpAfter = DefaultGiveUpAfter
 	}
 	if d.ChunkRows == 0 {
 		d.ChunkRows = DefaultChunkRows
+	}
+	if d.ChunkBytes == 0 {
+		d.ChunkBytes = DefaultChunkBytes
 	}
 	if d.Proof == "" {
 		d.Proof = ProofReadback
@@ -257,8 +265,6 @@ func (d Definition) Validate() error {
 		return Errorf(KindConfig, "name: %q must be 1 to 63 lower-case letters, digits and single dashes, beginning and ending with a letter or digit", d.Name)
 	case d.Team == Team{}:
 		return Errorf(KindConfig, "%steam is missing: give a team's number, or \"all\" for every team", prefix)
-	case d.Model != ModelEvents:
-		return Errorf(KindConfig, "%smodel: %q is unknown: the models are %q", prefix, d.Model, ModelEvents)
 	case d.Connection == "":
 		return Errorf(KindConfig, "%sconnection is missing: name one of the connections in the worker's configuration", prefix)
 	case d.Every == 0:
@@ -267,29 +273,95 @@ func (d Definition) Validate() error {
 		return Errorf(KindConfig, "%sgive_up_after: %q must be at least \"1m\"", prefix, d.GiveUpAfter)
 	case d.ChunkRows < minChunkRows:
 		return Errorf(KindConfig, "%schunk_rows: %d must be at least %d", prefix, d.ChunkRows, minChunkRows)
+	case d.ChunkBytes < minChunkBytes:
+		return Errorf(KindConfig, "%schunk_bytes: %d must be at least %d", prefix, d.ChunkBytes, minChunkBytes)
 	case d.Proof != ProofReadback && d.Proof != ProofStream:
 		return Errorf(KindConfig, "%sproof: %q is unknown: use %q, or %q to leave out reading back", prefix, d.Proof, ProofReadback, ProofStream)
 	case d.Destination == "":
 		return Errorf(KindConfig, "%sthe destination's block is missing: add one, for example \"s3\": {\"prefix\": \"events\"}", prefix)
 	}
-	if _, err := d.Grid(); err != nil {
-		return Errorf(KindConfig, "%s%w", prefix, err)
+	_, err := d.Grid()
+	for _, err := range []error{err, d.Model.Validate(), validateFilters(d.Filters), d.validateColumns()} {
+		if err != nil {
+			return Errorf(KindConfig, "%s%w", prefix, err)
+		}
 	}
 	return nil
+}
+
+// validateColumns checks what can be told without ClickHouse: of a model of one's own only its plan knows the columns.
+func (d Definition) validateColumns() error {
+	if !d.Team.All && !d.Model.BuiltIn() && d.Model.Team == "" {
+		return Errorf(KindConfig, "team: %s is asked for, and model %q does not say whose a row is: name the column with the team's number in the model's team, or export the team \"all\"", d.Team, d.Model.Name)
+	}
+	seen := map[string]bool{}
+	for _, name := range d.Columns {
+		if seen[name] {
+			return Errorf(KindConfig, "columns: %q is there twice: name each column once", name)
+		}
+		seen[name] = true
+	}
+	if all := d.Model.All(); len(all) > 0 {
+		_, err := d.Exported()
+		if err == nil {
+			for _, filter := range d.Filters {
+				if _, found := columnOf(all, filter.Column); !found {
+					err = noColumn("filters", filter.Column, all)
+				}
+			}
+		}
+		return err
+	}
+	return nil
+}
+
+// Exported are the columns to export, in their order. Of a model of one's own they are known once the definition is a
+// plan's.
+func (d Definition) Exported() ([]Column, error) {
+	if len(d.Columns) == 0 {
+		if d.Model.BuiltIn() {
+			return EventColumns(), nil
+		}
+		return d.Model.Columns, nil
+	}
+	var exported []Column
+	for _, name := range d.Columns {
+		column, found := columnOf(d.Model.All(), name)
+		if !found {
+			return nil, noColumn("columns", name, d.Model.All())
+		}
+		exported = append(exported, column)
+	}
+	return exported, nil
+}
+
+func noColumn(field, name string, all []Column) error {
+	var names []string
+	for _, column := range all {
+		names = append(names, column.Name)
+	}
+	return Errorf(KindConfig, "%s: %q is no column of the model: its columns are %s", field, name, strings.Join(names, ", "))
 }
 
 // Grid is the definition's grid.
 func (d Definition) Grid() (Grid, error) { return NewGrid(d.Every, d.Offset, d.TimeZone) }
 
-// Hash is the definition's fingerprint, over what changes rows or bytes and nothing else: team, model and the
-// destination's block. The block is taken as it stands here, so let the destination normalise it first.
+// Hash is the definition's fingerprint, over what changes rows or bytes and nothing else: team, model, columns, filters and
+// the destination's block. How ClickHouse describes the model's columns is not covered: the plan says it. The block is taken as it stands here, so let the destination normalise it first.
 func (d Definition) Hash() string {
 	var settings any
 	// Settings came out of a JSON object, so they decode; through a map their keys are sorted.
 	_ = json.Unmarshal(d.Settings, &settings)
-	encoded, err := json.Marshal(map[string]any{
-		"team": d.Team, "model": d.Model, "destination": d.Destination, "settings": settings,
-	})
+	model := d.Model
+	model.Columns = nil
+	covered := map[string]any{"team": d.Team, "model": model, "destination": d.Destination, "settings": settings}
+	if len(d.Columns) > 0 {
+		covered["columns"] = d.Columns
+	}
+	if len(d.Filters) > 0 {
+		covered["filters"] = d.Filters
+	}
+	encoded, err := json.Marshal(covered)
 	if err != nil {
 		panic(fmt.Sprintf("encode definition of %q: %v", d.Name, err)) // plain data: cannot happen
 	}

@@ -91,14 +91,17 @@ type Manifest struct {
 	Run     Run  `json:"run"`
 	Team    Team `json:"team"`
 	// Model, Destination and DefinitionHash say what was exported and how.
-	Model          string  `json:"model"`
-	Connection     string  `json:"connection"`
-	Destination    string  `json:"destination"`
-	DefinitionHash string  `json:"definition_hash"`
-	PlanHash       string  `json:"plan_hash"`
-	Closing        Closing `json:"closing"`
-	Rows           uint64  `json:"rows"`
-	Bytes          uint64  `json:"bytes"`
+	Model string `json:"model"`
+	// Columns are the exported columns, with which the files are read; none in manifests of before this was kept, whose
+	// columns are EventColumns.
+	Columns        []Column `json:"columns,omitempty"`
+	Connection     string   `json:"connection"`
+	Destination    string   `json:"destination"`
+	DefinitionHash string   `json:"definition_hash"`
+	PlanHash       string   `json:"plan_hash"`
+	Closing        Closing  `json:"closing"`
+	Rows           uint64   `json:"rows"`
+	Bytes          uint64   `json:"bytes"`
 	// Receipts has one entry for each chunk, in order; empty for an interval without rows.
 	Receipts []Receipt `json:"receipts"`
 	Proof    Proof     `json:"proof"`
@@ -121,7 +124,7 @@ const ManifestVersion = 1
 // NewManifest draws up the manifest of a proved run.
 func NewManifest(plan Plan, receipts []Receipt, proof Proof, by Author) Manifest {
 	manifest := Manifest{
-		Version: ManifestVersion, Run: plan.Run, Team: plan.Definition.Team, Model: plan.Definition.Model,
+		Version: ManifestVersion, Run: plan.Run, Team: plan.Definition.Team, Model: plan.Definition.Model.Name, Columns: manifestColumns(plan.Definition),
 		Connection: plan.Definition.Connection, Destination: plan.Definition.Destination,
 		DefinitionHash: plan.DefinitionHash, PlanHash: plan.Hash(), Closing: plan.Closing,
 		Receipts: append([]Receipt{}, receipts...), Proof: proof, PlannedBy: plan.By, By: by,
@@ -131,6 +134,20 @@ func NewManifest(plan Plan, receipts []Receipt, proof Proof, by Author) Manifest
 		manifest.Bytes += receipt.Bytes
 	}
 	return manifest
+}
+
+// Exported are the columns of the published rows.
+func (m Manifest) Exported() []Column {
+	if len(m.Columns) == 0 {
+		return EventColumns()
+	}
+	return m.Columns
+}
+
+// manifestColumns are the columns of a plan's definition. One that was read back is valid, so they are known.
+func manifestColumns(definition Definition) []Column {
+	columns, _ := definition.Exported()
+	return columns
 }
 
 // CheckReceipts holds receipts against the plan: one for each chunk, in order, with the rows that were planned.

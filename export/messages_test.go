@@ -12,7 +12,7 @@ const shopEvents = `{"name":"shop-events","team":1,"model":"events","connection"
 func TestABadDefinitionIsToldByFieldValueAndRemedy(t *testing.T) {
 	for _, c := range []struct{ name, input, want string }{
 		{"unknown field", strings.Replace(shopEvents, `"every"`, `"evry":"1h","every"`, 1),
-			`export "shop-events": unknown field "evry": the fields are name, title, team, model, connection, every, offset, time_zone, chunk_rows, give_up_after, proof, start and end in a run's input, and one block named after the destination, such as "s3"`},
+			`export "shop-events": unknown field "evry": the fields are name, title, team, model, columns, filters, connection, every, offset, time_zone, chunk_rows, chunk_bytes, give_up_after, proof, start and end in a run's input, and one block named after the destination, such as "s3"`},
 		{"no destination", strings.Replace(shopEvents, `,"s3":{"prefix":"events"}`, ``, 1),
 			`export "shop-events": the destination's block is missing: add one, for example "s3": {"prefix": "events"}`},
 		{"two destinations", strings.Replace(shopEvents, `"s3"`, `"gcs":{},"s3"`, 1),
@@ -24,7 +24,7 @@ func TestABadDefinitionIsToldByFieldValueAndRemedy(t *testing.T) {
 		{"team zero", strings.Replace(shopEvents, `"team":1`, `"team":0`, 1),
 			`export "shop-events": team: 0 must be a team's number, or "all" for every team`},
 		{"unknown model", strings.Replace(shopEvents, `"model":"events"`, `"model":"persons"`, 1),
-			`export "shop-events": model: "persons" is unknown: the models are "events"`},
+			`export "shop-events": model: "persons" is a name alone, and the only model of that kind is "events": in millrace.yaml add it under models:; in a workflow's input give the model whole, with its query`},
 		{"no connection", strings.Replace(shopEvents, `"connection":"lake",`, ``, 1),
 			`export "shop-events": connection is missing: name one of the connections in the worker's configuration`},
 		{"no length", strings.Replace(shopEvents, `"every":"1h",`, ``, 1),
@@ -140,7 +140,7 @@ func TestTheDefinitionHashCoversWhatChangesRowsOrBytesAndNothingElse(t *testing.
 	for name, change := range map[string]func(*Definition){
 		"team": func(d *Definition) { d.Team = Team{ID: 2} }, "all teams": func(d *Definition) { d.Team = Team{All: true} },
 		"settings": func(d *Definition) { d.Settings = json.RawMessage(`{"prefix":"x"}`) },
-		"model":    func(d *Definition) { d.Model = "persons" }, "destination": func(d *Definition) { d.Destination = "gcs" },
+		"model":    func(d *Definition) { d.Model.Name = "persons" }, "destination": func(d *Definition) { d.Destination = "gcs" },
 	} {
 		if hash(change) == same {
 			t.Errorf("%s changes rows or bytes, but not the hash", name)

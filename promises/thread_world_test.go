@@ -150,7 +150,7 @@ func (t *thread) worker(ready func()) worker.Config {
 // hourly is an export of one team's events every hour, as plain JSON lines.
 func hourly(name string, team int64) export.Definition {
 	return export.Definition{
-		Name: name, Team: export.Team{ID: team}, Model: export.ModelEvents, Connection: "lake", Every: export.Duration(time.Hour),
+		Name: name, Team: export.Team{ID: team}, Model: export.Model{Name: export.ModelEvents}, Connection: "lake", Every: export.Duration(time.Hour),
 		Destination: "s3", Settings: json.RawMessage(`{"prefix": "events", "format": "jsoneachrow", "compression": "none"}`),
 	}.WithDefaults()
 }

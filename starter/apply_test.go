@@ -13,7 +13,7 @@ import (
 func TestNewTimesBeginWhereTheOldOnesEnded(t *testing.T) {
 	now := time.Now()
 	week := export.Duration(7 * 24 * time.Hour)
-	old := export.Definition{Name: "shop-events", Team: export.Team{ID: 1}, Model: export.ModelEvents, Connection: "lake", Every: week, Destination: "s3", Settings: []byte(`{}`)}
+	old := export.Definition{Name: "shop-events", Team: export.Team{ID: 1}, Model: export.Model{Name: export.ModelEvents}, Connection: "lake", Every: week, Destination: "s3", Settings: []byte(`{}`)}
 	wanted := old
 	wanted.Every = export.Duration(time.Hour)
 	grid, err := old.Grid()

@@ -194,8 +194,12 @@ func (r *exportRun) alreadyDone(ctx workflow.Context, published export.Publicati
 func (r *exportRun) awaitWatermark(ctx workflow.Context) (export.Closing, error) {
 	r.at(ctx, "waiting")
 	var closing export.Closing
+	task := activities.WatermarkTask{End: r.run.End, Settle: r.definition.Model.Settle}
 	summary := "wait until the watermark has passed " + r.run.End.Format(time.RFC3339)
-	err := workflow.ExecuteActivity(r.step(ctx, stepTime, summary), steps.AwaitWatermark, activities.WatermarkTask{End: r.run.End}).Get(ctx, &closing)
+	if task.Settle > 0 {
+		summary = fmt.Sprintf("wait until %s have passed since %s", task.Settle, r.run.End.Format(time.RFC3339))
+	}
+	err := workflow.ExecuteActivity(r.step(ctx, stepTime, summary), steps.AwaitWatermark, task).Get(ctx, &closing)
 	return closing, err
 }
 

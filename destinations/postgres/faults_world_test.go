@@ -195,7 +195,7 @@ func runAsChild(told string) int {
 		var block json.RawMessage
 		if block, err = destinations.EncodeBlock(connection{URL: run.URL}); err == nil {
 			var destination destinations.Destination
-			if destination, err = open(context.Background(), block, run.Plan.Definition.Settings); err == nil {
+			if destination, err = open(context.Background(), block, run.Plan.Definition.Settings, destinations.ShapeOf(export.Definition{}.WithDefaults())); err == nil {
 				_, err = runOnce(context.Background(), destination, run.Plan, someRows(int(run.Plan.Rows)))
 			}
 		}

@@ -48,7 +48,7 @@ var _ destinations.Destination = (*Destination)(nil)
 var encoding = export.Encoding{Format: export.FormatTabSeparated, Compression: export.CompressionNone}
 
 // open makes the destination. Nothing is sent yet.
-func open(_ context.Context, connectionBlock, settingsBlock json.RawMessage) (destinations.Destination, error) {
+func open(_ context.Context, connectionBlock, settingsBlock json.RawMessage, shape destinations.Shape) (destinations.Destination, error) {
 	reach, err := readConnection(connectionBlock)
 	if err != nil {
 		return nil, err
@@ -61,5 +61,5 @@ func open(_ context.Context, connectionBlock, settingsBlock json.RawMessage) (de
 	if err != nil {
 		return nil, err
 	}
-	return &Destination{config: config, settings: form, columns: export.EventColumns()}, nil
+	return &Destination{config: config, settings: form, columns: shape.Columns}, nil
 }

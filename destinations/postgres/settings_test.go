@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/millrace/millrace/destinations"
 	"github.com/millrace/millrace/export"
 )
 
@@ -50,7 +51,7 @@ func TestBlocksThatAreWrongAreNamed(t *testing.T) {
 		wantConfigError(t, test.block, err, test.want)
 	}
 	for _, block := range []string{`{"url": "postgres://me:hunter2hunter2@db/shop?sslmode=nonsense"}`, `{"host": "db", "database": "shop", "user": "me", "password": "hunter2hunter2", "ca_certificate": "none"}`} {
-		_, err := open(t.Context(), json.RawMessage(block), nil)
+		_, err := open(t.Context(), json.RawMessage(block), nil, destinations.ShapeOf(export.Definition{}.WithDefaults()))
 		if export.KindOf(err) != export.KindConfig || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%s: %v", block, err)
 		}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/millrace/millrace/destinations"
 	"github.com/millrace/millrace/destinations/destinationtest"
+	"github.com/millrace/millrace/export"
 	"github.com/millrace/millrace/internal/testworld"
 )
 
@@ -102,7 +103,7 @@ func (s schema) open(t testing.TB, more map[string]any) *Destination { return s.
 
 func (s schema) openAt(t testing.TB, address string, more map[string]any) *Destination {
 	t.Helper()
-	destination, err := open(t.Context(), encoded(t, connection{URL: address}), s.settings(t, more))
+	destination, err := open(t.Context(), encoded(t, connection{URL: address}), s.settings(t, more), destinations.ShapeOf(export.Definition{}.WithDefaults()))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,7 +21,7 @@ const testSecret = "hunter2hunter2"
 func openAt(t testing.TB, endpoint string) destinations.Destination {
 	t.Helper()
 	block := fmt.Sprintf(`{"bucket": "lake", "endpoint": %q, "access_key_id": "AKIDEXAMPLE", "secret_access_key": %q}`, endpoint, testSecret)
-	destination, err := open(t.Context(), json.RawMessage(block), json.RawMessage(`{"prefix": "events"}`))
+	destination, err := open(t.Context(), json.RawMessage(block), json.RawMessage(`{"prefix": "events"}`), destinations.ShapeOf(export.Definition{}.WithDefaults()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,7 +146,7 @@ func TestMissingCredentialsAreTheUsersToGive(t *testing.T) {
 	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
 	t.Setenv("AWS_CONFIG_FILE", "/nonexistent")
 	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
-	destination, err := open(t.Context(), json.RawMessage(`{"bucket": "lake", "region": "eu-central-1"}`), nil)
+	destination, err := open(t.Context(), json.RawMessage(`{"bucket": "lake", "region": "eu-central-1"}`), nil, destinations.ShapeOf(export.Definition{}.WithDefaults()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -159,7 +159,7 @@ func TestAMissingRegionIsNamed(t *testing.T) {
 		t.Setenv(name, "")
 	}
 	t.Setenv("AWS_CONFIG_FILE", "/nonexistent")
-	_, err := open(t.Context(), json.RawMessage(`{"bucket": "ocean"}`), nil)
+	_, err := open(t.Context(), json.RawMessage(`{"bucket": "ocean"}`), nil, destinations.ShapeOf(export.Definition{}.WithDefaults()))
 	wantError(t, err, export.KindConfig, `region is missing: give the region of bucket "ocean" in the connection, or set AWS_REGION`)
 }
 

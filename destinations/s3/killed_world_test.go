@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"testing"
 
+	"github.com/millrace/millrace/destinations"
 	"github.com/millrace/millrace/export"
 	"github.com/millrace/millrace/internal/failpoint"
 )
@@ -43,7 +44,7 @@ func runAsChild(told string) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 2
 	}
-	destination, err := open(context.Background(), connectionBlock, run.Plan.Definition.Settings)
+	destination, err := open(context.Background(), connectionBlock, run.Plan.Definition.Settings, destinations.ShapeOf(export.Definition{}.WithDefaults()))
 	switch {
 	case err != nil:
 	case run.Close != nil:

@@ -47,7 +47,7 @@ type Destination struct {
 var _ destinations.Destination = (*Destination)(nil)
 
 // open makes the destination. It reads no more than the process's own configuration; nothing is sent yet.
-func open(ctx context.Context, connectionBlock, settingsBlock json.RawMessage) (destinations.Destination, error) {
+func open(ctx context.Context, connectionBlock, settingsBlock json.RawMessage, _ destinations.Shape) (destinations.Destination, error) {
 	reach, err := readConnection(connectionBlock)
 	if err != nil {
 		return nil, err

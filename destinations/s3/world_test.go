@@ -12,6 +12,7 @@ import (
 
 	"github.com/millrace/millrace/destinations"
 	"github.com/millrace/millrace/destinations/destinationtest"
+	"github.com/millrace/millrace/export"
 	"github.com/millrace/millrace/internal/testworld"
 )
 
@@ -68,7 +69,7 @@ func (b bucket) open(t testing.TB, settings string) destinations.Destination {
 	if err != nil {
 		t.Fatal(err)
 	}
-	destination, err := kind.Open(t.Context(), encoded(t, b.connection), normal)
+	destination, err := kind.Open(t.Context(), encoded(t, b.connection), normal, destinations.ShapeOf(export.Definition{}.WithDefaults()))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/millrace/millrace/export"
 )
@@ -21,7 +22,10 @@ type Config struct {
 	Teams []Team
 	// Exports are the definitions as written, without defaults. They passed Definition.Validate; the destination's block
 	// is checked by destinations.Normalize.
+	// One with a model of this file has it whole.
 	Exports []export.Definition
+	// Models are the models of the user's own.
+	Models []export.Model
 
 	connections []connection
 	source      source
@@ -67,6 +71,7 @@ func Parse(path string, data []byte) (*Config, error) {
 	config := &Config{source: source}
 	var sections struct {
 		Teams       []json.RawMessage `json:"teams"`
+		Models      []json.RawMessage `json:"models"`
 		Connections []json.RawMessage `json:"connections"`
 		Exports     []json.RawMessage `json:"exports"`
 	}
@@ -75,6 +80,11 @@ func Parse(path string, data []byte) (*Config, error) {
 	}
 	for i, raw := range sections.Teams {
 		if err := config.addTeam(raw, field("").key("teams").index(i)); err != nil {
+			return nil, err
+		}
+	}
+	for i, raw := range sections.Models {
+		if err := config.addModel(raw, field("").key("models").index(i)); err != nil {
 			return nil, err
 		}
 	}
@@ -137,6 +147,9 @@ func (c *Config) addExport(raw json.RawMessage, at field) error {
 	if err := json.Unmarshal(raw, &definition); err != nil {
 		return c.source.errorf(at, "%w", err)
 	}
+	if err := c.takeModel(&definition); err != nil {
+		return c.source.errorf(at.key("model"), "%w", err)
+	}
 	if err := definition.WithDefaults().Validate(); err != nil {
 		return c.source.errorf(at, "%w", err)
 	}
@@ -150,6 +163,46 @@ func (c *Config) addExport(raw json.RawMessage, at field) error {
 	}
 	c.Exports = append(c.Exports, definition)
 	return nil
+}
+
+func (c *Config) addModel(raw json.RawMessage, at field) error {
+	var model export.Model
+	if err := json.Unmarshal(raw, &model); err != nil {
+		return c.source.errorf(at, "%w", err)
+	}
+	if model.BuiltIn() {
+		return c.source.errorf(at, "%q is a name alone: give name, query, arrival, key, and settle or watermark", model.Name)
+	}
+	if len(model.Columns) > 0 {
+		return c.source.errorf(at.key("columns"), "are what ClickHouse says of the query: leave them out here; an export's columns choose among them")
+	}
+	if err := model.Validate(); err != nil {
+		return c.source.errorf(at, "%w", err)
+	}
+	for i, other := range c.Models {
+		if other.Name == model.Name {
+			return c.source.errorf(at.key("name"), "%q is the name of %s already: choose another", model.Name, field("").key("models").index(i))
+		}
+	}
+	c.Models = append(c.Models, model)
+	return nil
+}
+
+// takeModel puts the model that an export names into it.
+func (c *Config) takeModel(definition *export.Definition) error {
+	name := definition.Model.Name
+	if !definition.Model.BuiltIn() || name == "" || name == export.ModelEvents {
+		return nil
+	}
+	names := []string{export.ModelEvents}
+	for _, model := range c.Models {
+		if model.Name == name {
+			definition.Model = model
+			return nil
+		}
+		names = append(names, model.Name)
+	}
+	return export.Errorf(export.KindConfig, "%q is no model: the models are %s; add it under models", name, strings.Join(names, ", "))
 }
 
 // checkReferences finds exports of teams and connections that are not there. A file without any teams or connections

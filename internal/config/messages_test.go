@@ -13,13 +13,14 @@ func TestMessages(t *testing.T) {
 	const team = "teams:\n  - {id: 1, name: shop, token: mr_shop}\n"
 	const lake = "connections:\n  - name: lake\n    s3:\n      bucket: lake\n"
 	const definition = "exports:\n  - name: shop-events\n    team: 1\n    connection: lake\n    every: 1h\n    s3: {prefix: events}\n"
+	const orders = "models:\n  - name: orders\n    query: SELECT * FROM shop.orders\n    arrival: updated_at\n    key: [id]\n    settle: 10m\n"
 	for _, test := range []struct{ name, file, want string }{
 		{"empty", "# nothing\n", `m.yaml: is empty: it needs teams, connections or exports; examples/millrace.yaml is one to copy`},
 		{"a list", "- a\n", `m.yaml: must hold the sections teams, connections and exports; examples/millrace.yaml is one to copy`},
 		{"two documents", "teams: []\n---\nteams: []\n", `m.yaml: holds 2 YAML documents, but one is read: remove the lines "---"`},
 		{"syntax", "teams:\n  - {id: 1\nx", `m.yaml:3: ',' or '}' must be specified`},
 		{"key twice", "teams: []\nteams: []\n", `m.yaml:2: mapping key "teams" already defined at [1:1]`},
-		{"unknown section", "team: []\n", `m.yaml:1: team: unknown field "team": the fields here are teams, connections, exports`},
+		{"unknown section", "team: []\n", `m.yaml:1: team: unknown field "team": the fields here are teams, models, connections, exports`},
 		{"section of wrong type", "teams: 7\n", `m.yaml:1: teams: a number cannot stand here, it must be a list`},
 		{"unknown field of a team", "teams:\n  - id: 1\n    name: shop\n    tokn: mr_shop\n", `m.yaml:4: teams[0].tokn: unknown field "tokn": the fields here are id, name, token`},
 		{"team without id", "teams:\n  - {name: shop, token: mr_shop}\n", `m.yaml:2: teams[0].id: 0 must be a number of at least 1, of this team alone for ever`},
@@ -40,7 +41,13 @@ func TestMessages(t *testing.T) {
 		{"password in a URL", lake + "      proxy: http://me:hunter2@proxy/\n", `m.yaml:5: connections[0].s3.proxy: is a URL with a password in it: put the whole URL into an environment variable or a file, and write env:NAME or file:PATH here`},
 		{"reference to nothing", lake + "      region: \"env:\"\n", `m.yaml:5: connections[0].s3.region: env: must be followed by the name of an environment variable, such as env:AWS_SECRET_ACCESS_KEY`},
 		{"file of no path", lake + "      region: \"file:\"\n", `m.yaml:5: connections[0].s3.region: file: must be followed by the path of a file, such as file:/run/secrets/key`},
-		{"export with unknown field", definition + "    fromat: parquet\n", `m.yaml:2: exports[0]: export "shop-events": unknown field "fromat": the fields are name, title, team, model, connection, every, offset, time_zone, chunk_rows, give_up_after, proof, start and end in a run's input, and one block named after the destination, such as "s3"`},
+		{"export with unknown field", definition + "    fromat: parquet\n", `m.yaml:2: exports[0]: export "shop-events": unknown field "fromat": the fields are name, title, team, model, columns, filters, connection, every, offset, time_zone, chunk_rows, chunk_bytes, give_up_after, proof, start and end in a run's input, and one block named after the destination, such as "s3"`},
+		{"a model without a query", "models:\n  - {name: orders}\n", `m.yaml:2: models[0]: model "orders": query is missing: give one SELECT with the columns to export`},
+		{"a model's name alone", "models:\n  - orders\n", `m.yaml:2: models[0]: "orders" is a name alone: give name, query, arrival, key, and settle or watermark`},
+		{"a model with columns", orders + "    columns: [{name: id, type: UInt64}]\n", `m.yaml:7: models[0].columns: are what ClickHouse says of the query: leave them out here; an export's columns choose among them`},
+		{"a model that never closes", strings.Replace(orders, "    settle: 10m\n", "", 1), `m.yaml:2: models[0]: model "orders": settle is missing: say how long after its end an interval is complete, such as "10m": whoever loads the table must be that fast; for Millrace's own tables say watermark: true instead`},
+		{"a model twice", orders + strings.TrimPrefix(orders, "models:\n"), `m.yaml:7: models[1].name: "orders" is the name of models[0] already: choose another`},
+		{"export of an unknown model", orders + strings.Replace(definition, "team: 1", "team: 1\n    model: order", 1), `m.yaml:10: exports[0].model: "order" is no model: the models are events, orders; add it under models`},
 		{"export off the grid", strings.Replace(definition, "1h", "7m", 1), `m.yaml:2: exports[0]: export "shop-events": every: "7m" must divide a day evenly, or be "1d" or "1w"; try "5m", "15m", "1h" or "1d"`},
 		{"export twice", definition + strings.TrimPrefix(definition, "exports:\n"), `m.yaml:7: exports[1].name: "shop-events" is the name of exports[0] already: an export's name is its identity for ever, choose another`},
 		{"export of an unknown team", team + strings.Replace(definition, "team: 1", "team: 7", 1), `m.yaml:5: exports[0].team: 7 is no team of this file: the teams are 1 (shop)`},
