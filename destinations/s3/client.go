@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"net"
 	"net/http"
 	"sync"
@@ -15,7 +16,9 @@ import (
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
 
 	"github.com/millrace/millrace/export"
 )
@@ -88,14 +91,24 @@ func newClient(ctx context.Context, reach connection) (*s3.Client, error) {
 		options = append(options, config.WithCredentialsProvider(
 			credentials.NewStaticCredentialsProvider(reach.AccessKeyID, reach.SecretAccessKey, reach.SessionToken)))
 	}
+	if reach.Profile != "" {
+		options = append(options, config.WithSharedConfigProfile(reach.Profile))
+	}
 	loaded, err := config.LoadDefaultConfig(ctx, options...)
+	var missing config.SharedConfigProfileNotExistError
+	if errors.As(err, &missing) && reach.Profile != "" {
+		return nil, export.Errorf(export.KindConfig, "profile: %q is not in the AWS configuration of this machine (~/.aws/config and ~/.aws/credentials, or where AWS_CONFIG_FILE and AWS_SHARED_CREDENTIALS_FILE say): add it there, or name another", reach.Profile)
+	}
 	if err != nil {
 		return nil, export.Errorf(export.KindConfig, "read the AWS configuration of this process (environment and profile): %w", err)
 	}
 	if loaded.Region == "" {
 		return nil, export.Errorf(export.KindConfig, "region is missing: give the region of bucket %q in the connection, or set AWS_REGION", reach.Bucket)
 	}
-	loaded.Credentials = namedCredentials{loaded.Credentials}
+	loaded.Credentials = namedCredentials{CredentialsProvider: loaded.Credentials}
+	if reach.RoleARN != "" {
+		loaded.Credentials = namedCredentials{CredentialsProvider: aws.NewCredentialsCache(roleOf(loaded, reach), renewEarly), role: true}
+	}
 	return s3.NewFromConfig(loaded, func(o *s3.Options) {
 		if reach.Endpoint != "" {
 			o.BaseEndpoint = aws.String(reach.Endpoint)
@@ -104,21 +117,56 @@ func newClient(ctx context.Context, reach connection) (*s3.Client, error) {
 		// Checksums are computed and compared here; the client's own would be of each part, not of the whole.
 		o.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired
 		o.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenRequired
-		o.Retryer = retry.NewStandard(func(r *retry.StandardOptions) {
-			r.MaxAttempts = sendAttempts
-			r.MaxBackoff = longestPause
-			r.RateLimiter = ratelimit.None // the workflow paces repeats
-		})
+		o.Retryer = retryer()
 	}), nil
+}
+
+func retryer() aws.Retryer {
+	return retry.NewStandard(func(r *retry.StandardOptions) {
+		r.MaxAttempts = sendAttempts
+		r.MaxBackoff = longestPause
+		r.RateLimiter = ratelimit.None // the workflow paces repeats
+	})
+}
+
+// roleSession is how AWS's own logs name who took on the role.
+const roleSession = "millrace"
+
+// roleOf asks for the role's credentials with the ones that are at hand.
+func roleOf(base aws.Config, reach connection) aws.CredentialsProvider {
+	service := sts.NewFromConfig(base, func(o *sts.Options) {
+		o.Retryer = retryer()
+		if reach.STSEndpoint != "" {
+			o.BaseEndpoint = aws.String(reach.STSEndpoint)
+		}
+	})
+	return stscreds.NewAssumeRoleProvider(service, reach.RoleARN, func(o *stscreds.AssumeRoleOptions) {
+		o.RoleSessionName = roleSession
+		if reach.ExternalID != "" {
+			o.ExternalID = aws.String(reach.ExternalID)
+		}
+	})
+}
+
+// renewEarly gives a request that begins with the last of a role's credentials the time to end with them.
+func renewEarly(o *aws.CredentialsCacheOptions) {
+	o.ExpiryWindow = transferTimeout
+	o.ExpiryWindowJitterFrac = 0.5
 }
 
 // sendOnce is for requests whose repeat could mean something else.
 func sendOnce(o *s3.Options) { o.RetryMaxAttempts = 1 }
 
 // namedCredentials marks errors of the search for credentials, which the client does not tell from others by type.
-type namedCredentials struct{ aws.CredentialsProvider }
+type namedCredentials struct {
+	aws.CredentialsProvider
+	role bool // they are a role's, asked for over the network
+}
 
-type credentialsError struct{ error }
+type credentialsError struct {
+	error
+	role bool
+}
 
 func (e credentialsError) Unwrap() error { return e.error }
 
@@ -126,7 +174,7 @@ func (e credentialsError) Unwrap() error { return e.error }
 func (n namedCredentials) Retrieve(ctx context.Context) (aws.Credentials, error) {
 	found, err := n.CredentialsProvider.Retrieve(ctx)
 	if err != nil {
-		return found, credentialsError{err}
+		return found, credentialsError{err, n.role}
 	}
 	return found, nil
 }

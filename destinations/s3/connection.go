@@ -26,6 +26,14 @@ type connection struct {
 	SecretAccessKey string `json:"secret_access_key,omitempty"`
 	// SessionToken belongs to credentials that expire.
 	SessionToken string `json:"session_token,omitempty"`
+	// Profile names a profile of the AWS configuration of the worker's machine, instead of keys.
+	Profile string `json:"profile,omitempty"`
+	// RoleARN is a role that is taken on with these credentials, whichever they are. Its own expire, and are renewed.
+	RoleARN string `json:"role_arn,omitempty"`
+	// ExternalID is what the role's owner asks for besides.
+	ExternalID string `json:"external_id,omitempty"`
+	// STSEndpoint is where the role is asked for when that is not AWS.
+	STSEndpoint string `json:"sts_endpoint,omitempty"`
 	// PathStyle puts the bucket into the path instead of the host name; left out, it is true with an endpoint.
 	PathStyle *bool `json:"path_style,omitempty"`
 	// Encryption is how the store encrypts what is written; left out, as the bucket has set.
@@ -34,7 +42,8 @@ type connection struct {
 	encryption *encryption
 }
 
-var connectionFields = []string{"bucket", "region", "endpoint", "access_key_id", "secret_access_key", "session_token", "path_style", "encryption"}
+var connectionFields = []string{"bucket", "region", "endpoint", "access_key_id", "secret_access_key", "session_token",
+	"profile", "role_arn", "external_id", "sts_endpoint", "path_style", "encryption"}
 
 // bucketName is wider than AWS's rule of today: old buckets have capitals and underscores, and so do other stores'.
 var bucketName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]$`)
@@ -96,21 +105,44 @@ func (c connection) validate() error {
 	case c.SessionToken != "" && c.AccessKeyID == "":
 		return export.Errorf(export.KindConfig, "session_token is given without access_key_id and secret_access_key: give all three")
 	}
-	return c.validateEndpoint()
+	if err := c.validateRole(); err != nil {
+		return err
+	}
+	if err := validateEndpoint("sts_endpoint", c.STSEndpoint); err != nil {
+		return err
+	}
+	return validateEndpoint("endpoint", c.Endpoint)
 }
 
-func (c connection) validateEndpoint() error {
-	if c.Endpoint == "" || isReference(c.Endpoint) {
+// roleARN is told by what every role's has.
+var roleARN = regexp.MustCompile(`^arn:[a-z0-9-]+:iam::[0-9]*:role/.+$`)
+
+func (c connection) validateRole() error {
+	switch {
+	case c.Profile != "" && c.AccessKeyID != "":
+		return export.Errorf(export.KindConfig, "profile: %q is given beside access_key_id: give one of the two", c.Profile)
+	case c.RoleARN != "" && !isReference(c.RoleARN) && !roleARN.MatchString(c.RoleARN):
+		return export.Errorf(export.KindConfig, "role_arn: %q is not a role's: give it as arn:aws:iam::111122223333:role/name", c.RoleARN)
+	case c.RoleARN == "" && c.ExternalID != "":
+		return export.Errorf(export.KindConfig, "external_id is given without role_arn, which alone asks for it: give both, or neither")
+	case c.RoleARN == "" && c.STSEndpoint != "":
+		return export.Errorf(export.KindConfig, "sts_endpoint: %q is given without role_arn, which alone is asked for there: give both, or neither", c.STSEndpoint)
+	}
+	return nil
+}
+
+func validateEndpoint(field, endpoint string) error {
+	if endpoint == "" || isReference(endpoint) {
 		return nil
 	}
-	address, err := url.Parse(c.Endpoint)
+	address, err := url.Parse(endpoint)
 	switch {
 	case err == nil && address.User != nil: // not repeated: it may hold a password
-		return export.Errorf(export.KindConfig, "endpoint: has a user in it: put the keys into access_key_id and secret_access_key")
+		return export.Errorf(export.KindConfig, "%s: has a user in it: put the keys into access_key_id and secret_access_key", field)
 	case err != nil, address.Scheme != "http" && address.Scheme != "https", address.Hostname() == "":
-		return export.Errorf(export.KindConfig, "endpoint: %q is not an address: give it as https://host or http://host:port", c.Endpoint)
+		return export.Errorf(export.KindConfig, "%s: %q is not an address: give it as https://host or http://host:port", field, endpoint)
 	case strings.Trim(address.Path, "/") != "", address.RawQuery != "", address.Fragment != "":
-		return export.Errorf(export.KindConfig, "endpoint: %q has more than scheme, host and port: the bucket goes into bucket, folders into the export's prefix", c.Endpoint)
+		return export.Errorf(export.KindConfig, "%s: %q has more than scheme, host and port: the bucket goes into bucket, folders into the export's prefix", field, endpoint)
 	}
 	return nil
 }

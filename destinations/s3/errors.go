@@ -64,6 +64,7 @@ var verdicts = map[string]verdict{
 	"SignatureDoesNotMatch": {export.KindAuth, "the secret does not fit the access key: correct secret_access_key in the connection"},
 	"ExpiredToken":          expiredToken,
 	"InvalidToken":          expiredToken,
+	"InvalidTokenId":        expiredToken, // MinIO
 	"TokenRefreshRequired":  expiredToken,
 	"XAdminUserNotFound":    unknownKey, // versitygw, with status 404
 	"NotSignedUp":           unknownKey,
@@ -207,7 +208,30 @@ func judgeCredentials(err credentialsError) verdict {
 	if status := statusOf(err.error); status >= 500 || status == http.StatusTooManyRequests {
 		return verdict{export.KindDestinationUnavailable, "the service that gives out AWS credentials has trouble: " + tryAgain}
 	}
+	var base credentialsError
+	if err.role && !errors.As(err.error, &base) {
+		return judgeRole(err.error)
+	}
 	return verdict{export.KindAuth, "no AWS credentials were found: give access_key_id and secret_access_key in the connection, or set the worker's AWS environment, profile or role"}
+}
+
+// judgeRole judges the refusal of a role by the service that gives out its credentials.
+func judgeRole(err error) verdict {
+	refused := verdict{export.KindPermission, "the role was refused: correct role_arn, external_id and the keys that ask for it in the connection, or whom the role trusts"}
+	switch code := codeOf(err); {
+	case code == "":
+		return judgeNetwork(err)
+	case code == "AccessDenied" || code == "ValidationError" || code == "InvalidParameterValue":
+		return verdict{refused.kind, refused.text + " (" + code + ")"}
+	case code == "InvalidClientTokenId":
+		return verdict{unknownKey.kind, unknownKey.text + " (" + code + ")"}
+	default:
+		found, known := verdicts[code]
+		if !known || found.kind == export.KindNotFound {
+			found = refused
+		}
+		return verdict{found.kind, found.text + " (" + code + ")"}
+	}
 }
 
 func judgeNetwork(err error) verdict {

@@ -90,6 +90,8 @@ func TestConnectionsGetTheirDefaults(t *testing.T) {
 		{`{"bucket": "lake", "endpoint": "http://127.0.0.1:9000"}`, `{"bucket":"lake","region":"us-east-1","endpoint":"http://127.0.0.1:9000","path_style":true}`},
 		{`{"bucket": "lake", "region": "eu-west-1", "encryption": {"type": "sse-kms", "key": "env:KEY", "bucket_key": true}}`,
 			`{"bucket":"lake","region":"eu-west-1","path_style":false,"encryption":{"type":"sse-kms","key":"env:KEY","bucket_key":true}}`},
+		{`{"bucket": "lake", "region": "eu-west-1", "profile": "lake", "role_arn": "arn:aws:iam::111122223333:role/exporter", "external_id": "env:ID"}`,
+			`{"bucket":"lake","region":"eu-west-1","profile":"lake","role_arn":"arn:aws:iam::111122223333:role/exporter","external_id":"env:ID","path_style":false}`},
 		{`{"bucket": "lake", "region": "eu-west-1", "encryption": null}`, `{"bucket":"lake","region":"eu-west-1","path_style":false}`},
 		{`{"bucket": "lake", "endpoint": "https://s3.example.com", "path_style": false}`, `{"bucket":"lake","region":"us-east-1","endpoint":"https://s3.example.com","path_style":false}`},
 		{`{"bucket": "env:BUCKET", "endpoint": "env:ENDPOINT", "access_key_id": "env:ID", "secret_access_key": "file:secret"}`,
@@ -103,7 +105,7 @@ func TestConnectionsGetTheirDefaults(t *testing.T) {
 }
 
 func TestConnectionsThatAreWrongAreNamed(t *testing.T) {
-	const fields = "bucket, region, endpoint, access_key_id, secret_access_key, session_token, path_style, encryption"
+	const fields = "bucket, region, endpoint, access_key_id, secret_access_key, session_token, profile, role_arn, external_id, sts_endpoint, path_style, encryption"
 	for _, test := range []struct{ block, want string }{
 		{`{}`, `bucket is missing: name the bucket that the files go to`},
 		{`{"bucket": "lake", "secret": "hunter2"}`, `unknown field "secret": the fields are ` + fields},
@@ -115,6 +117,11 @@ func TestConnectionsThatAreWrongAreNamed(t *testing.T) {
 		{`{"bucket": "lake", "endpoint": "minio:9000"}`, `endpoint: "minio:9000" is not an address: give it as https://host or http://host:port`},
 		{`{"bucket": "lake", "endpoint": "http://me:hunter2@minio"}`, `endpoint: has a user in it: put the keys into access_key_id and secret_access_key`},
 		{`{"bucket": "lake", "endpoint": "http://minio/lake"}`, `endpoint: "http://minio/lake" has more than scheme, host and port: the bucket goes into bucket, folders into the export's prefix`},
+		{`{"bucket": "lake", "profile": "lake", "access_key_id": "a", "secret_access_key": "hunter2"}`, `profile: "lake" is given beside access_key_id: give one of the two`},
+		{`{"bucket": "lake", "role_arn": "exporter"}`, `role_arn: "exporter" is not a role's: give it as arn:aws:iam::111122223333:role/name`},
+		{`{"bucket": "lake", "external_id": "x"}`, `external_id is given without role_arn, which alone asks for it: give both, or neither`},
+		{`{"bucket": "lake", "sts_endpoint": "https://sts.example.com"}`, `sts_endpoint: "https://sts.example.com" is given without role_arn, which alone is asked for there: give both, or neither`},
+		{`{"bucket": "lake", "role_arn": "arn:aws:iam::111122223333:role/exporter", "sts_endpoint": "sts"}`, `sts_endpoint: "sts" is not an address: give it as https://host or http://host:port`},
 		{`{"bucket": "lake", "encryption": {"type": "aes"}}`, `encryption: type: "aes" is unknown: use sse-s3 or sse-kms`},
 		{`{"bucket": "lake", "encryption": {}}`, `encryption: type is missing: use sse-s3 or sse-kms, or leave out encryption for what the bucket has set`},
 		{`{"bucket": "lake", "encryption": "sse-s3"}`, `encryption: the block is not a JSON object: its fields are type, key, bucket_key`},
