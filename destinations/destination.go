@@ -130,6 +130,9 @@ type Kind struct {
 	// Open makes the destination from a connection's block, secrets resolved, an export's block, normalised, and what is
 	// exported. It does not reach out yet.
 	Open func(ctx context.Context, connection, settings json.RawMessage, shape Shape) (Destination, error)
+	// Codes is the whole table by which the system's answers get their kind. docs/runbooks lists it, with what real
+	// servers answered as far as a test here could make them; see internal/recorded.
+	Codes export.Codes
 }
 
 // Shape is what a destination with columns of its own has to know of what is exported.

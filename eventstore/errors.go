@@ -12,14 +12,6 @@ import (
 	"github.com/millrace/millrace/export"
 )
 
-// The codes of ClickHouse's exceptions that something here depends on, from its src/Common/ErrorCodes.cpp.
-const (
-	codeUnknownTable       = 60
-	codeUnknownDatabase    = 81
-	codeQueryIDInUse       = 216
-	codeViolatedConstraint = 469
-)
-
 // passingCodes are troubles of a server that pass, or that its operator mends without touching our block: time, memory,
 // disk, too many parts or queries, a server or table that is read-only for now, replicas and their keeper, a shutdown, a
 // query that was killed, an earlier copy that still runs, and a refusal by the constraint.
@@ -36,26 +28,11 @@ var passingCodes = []int32{
 	codeViolatedConstraint,
 }
 
-// internalCodes mean that a query of ours is wrong, or that the server is not the one it was written for: no repetition
-// mends that. Every other code is taken for a state of the server that passes or that its operator mends.
-var internalCodes = []int32{
-	6,   // CANNOT_PARSE_TEXT
-	36,  // BAD_ARGUMENTS
-	42,  // NUMBER_OF_ARGUMENTS_DOESNT_MATCH
-	43,  // ILLEGAL_TYPE_OF_ARGUMENT
-	46,  // UNKNOWN_FUNCTION
-	53,  // TYPE_MISMATCH
-	62,  // SYNTAX_ERROR
-	73,  // UNKNOWN_FORMAT
-	115, // UNKNOWN_SETTING
-}
-
 // Exception is an exception of ClickHouse, from whichever port it came.
 type Exception = clickhouse.Exception
 
 // Classify gives an error of ClickHouse, or of the way to it, its kind, by the code of the exception and never by its
-// text. An error that has a kind keeps it; nil stays nil. A server that is away, overloaded, without its tables or
-// without our user is `source_unavailable`, which is tried again: no user of an export did it, and its operator mends it.
+// text; see Codes. An error that has a kind keeps it; nil stays nil.
 func Classify(err error) error {
 	var classified *export.Error
 	var exception *Exception
@@ -63,20 +40,13 @@ func Classify(err error) error {
 	case err == nil || errors.As(err, &classified):
 		return err
 	case errors.As(err, &exception):
-		return export.Errorf(exceptionKind(exception.Code), "%w", err)
+		return export.Errorf(judge(exception.Code).Kind, "%w", err)
 	case errors.Is(err, context.Canceled):
 		return export.Errorf(export.KindCancelled, "%w", err)
 	case isConnectionError(err):
 		return export.Errorf(export.KindSourceUnavailable, "%w", err)
 	}
 	return export.Errorf(export.KindInternal, "%w", err)
-}
-
-func exceptionKind(code int32) export.Kind {
-	if slices.Contains(internalCodes, code) {
-		return export.KindInternal
-	}
-	return export.KindSourceUnavailable
 }
 
 // isConnectionError tells the errors of a connection that could not be made, broke, or took too long.
@@ -88,14 +58,14 @@ func isConnectionError(err error) bool {
 		errors.Is(err, clickhouse.ErrConnectionClosed)
 }
 
-// wrap says what was tried when err happened, with the kind of err. Tables that are missing get their remedy.
+// wrap says what was tried when err happened, with the kind of err, and what to do about it where Codes says so.
 func wrap(what string, err error) error {
 	if err == nil {
 		return nil
 	}
-	remedy := ""
-	if code := exceptionCode(err); code == codeUnknownTable || code == codeUnknownDatabase {
-		remedy = "; run `millrace setup`"
+	remedy := judge(exceptionCode(err)).Text
+	if remedy != "" {
+		remedy = "; " + remedy
 	}
 	return export.Errorf(export.KindOf(Classify(err)), "%s: %w%s", what, err, remedy)
 }

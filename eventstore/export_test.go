@@ -41,3 +41,6 @@ func ChunkSQL(query ChunkQuery) string {
 
 // FormatName is ClickHouse's name of an encoding's format.
 func FormatName(encoding export.Encoding) string { return formatNames[encoding.Format] }
+
+// NewException makes an exception out of an answer over HTTP.
+var NewException = newException

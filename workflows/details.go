@@ -86,7 +86,16 @@ func (r *exportRun) details() string {
 }
 
 func (r *exportRun) failureDetails(kind export.Kind, message string) string {
-	return fmt.Sprintf("%s\n**Failed (%s):** %s\n", r.details(), kind, message)
+	return r.details() + "\n" + ending("Failed", kind, message)
+}
+
+// ending says how a run ended that did not succeed: its kind, what happened, what such a kind means, and the page that helps.
+func ending(how string, kind export.Kind, message string) string {
+	text := fmt.Sprintf("**%s (%s):** %s\n", how, kind, message)
+	if page := kind.Runbook(); page != "" {
+		text += fmt.Sprintf("\n%s What to do: `%s`\n", kind.Sentence(), page)
+	}
+	return text
 }
 
 // count writes a number for people: 950, 12.3k, 1.30M.

@@ -142,7 +142,7 @@ func refuse(ctx workflow.Context, text json.RawMessage, cause error) error {
 	if err := workflow.UpsertTypedSearchAttributes(ctx, marks...); err != nil {
 		workflow.GetLogger(ctx).Error("note the error's kind on the workflow", "error", err)
 	}
-	workflow.SetCurrentDetails(ctx, fmt.Sprintf("**Refused (%s):** %s\n", kind, cause))
+	workflow.SetCurrentDetails(ctx, ending("Refused", kind, cause.Error()))
 	return temporal.NewNonRetryableApplicationError(cause.Error(), string(kind), nil)
 }
 

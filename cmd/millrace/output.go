@@ -5,11 +5,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
 
+	"github.com/millrace/millrace/export"
 	"github.com/millrace/millrace/internal/telemetry"
 )
 
@@ -82,4 +84,14 @@ func clock(t time.Time) string {
 		return "-"
 	}
 	return t.UTC().Format(time.RFC3339)
+}
+
+// printRunbooks says in general what each kind of error means, once, and where to read what to do.
+func (p *program) printRunbooks(kinds []export.Kind) {
+	slices.Sort(kinds)
+	for _, kind := range slices.Compact(kinds) {
+		if page := kind.Runbook(); page != "" {
+			fmt.Fprintf(p.err, "%s: %s What to do: %s\n", kind, kind.Sentence(), page)
+		}
+	}
 }

@@ -223,7 +223,9 @@ func (p *program) printRuns(results []runResult, detached bool) error {
 
 func (p *program) printRunTable(results []runResult, detached bool) {
 	var rows [][]string
+	var kinds []export.Kind
 	for _, result := range results {
+		kinds = append(kinds, result.Kind)
 		interval := result.Run.Interval.String()
 		switch {
 		case detached:
@@ -240,6 +242,7 @@ func (p *program) printRunTable(results []runResult, detached bool) {
 		}
 	}
 	printTable(p.out, []string{"INTERVAL", "STATUS", "ROWS", "BYTES", "FILES", "DETAIL"}, rows)
+	p.printRunbooks(kinds)
 	for _, result := range results {
 		if result.Outcome != nil && result.Outcome.Note != "" {
 			fmt.Fprintf(p.err, "note: %s: %s\n", result.Run.Interval, result.Outcome.Note)

@@ -144,7 +144,9 @@ func (p *program) printLedger(rows []eventstore.LedgerRow) {
 		return
 	}
 	var lines [][]string
+	var kinds []export.Kind
 	for _, row := range rows {
+		kinds = append(kinds, row.ErrorKind)
 		took := "-"
 		if !row.PublishedAt.IsZero() {
 			took = row.PublishedAt.Sub(row.StartedAt).Round(time.Second / 10).String()
@@ -162,4 +164,5 @@ func (p *program) printLedger(rows []eventstore.LedgerRow) {
 		})
 	}
 	printTable(p.out, []string{"EXPORT", "INTERVAL", "REV", "STATUS", "ROWS", "BYTES", "FILES", "PROOF", "TOOK", "ATTEMPTS", "ERROR"}, lines)
+	p.printRunbooks(kinds)
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/millrace/millrace/export"
 	"github.com/millrace/millrace/internal/config"
 	"github.com/millrace/millrace/starter"
 )
@@ -157,13 +158,15 @@ func nextDue(export starter.ExportStatus) string {
 	return clock(*export.Next)
 }
 
-func (p *program) printLastRuns(export starter.ExportStatus) {
-	if len(export.Last) == 0 {
+func (p *program) printLastRuns(status starter.ExportStatus) {
+	if len(status.Last) == 0 {
 		fmt.Fprintln(p.out, "There were no runs yet.")
 		return
 	}
 	var rows [][]string
-	for _, run := range export.Last {
+	var kinds []export.Kind
+	for _, run := range status.Last {
+		kinds = append(kinds, run.ErrorKind)
 		took := "-"
 		if run.Closed != nil {
 			took = run.Closed.Sub(run.Started).Round(time.Second / 10).String()
@@ -171,4 +174,5 @@ func (p *program) printLastRuns(export starter.ExportStatus) {
 		rows = append(rows, []string{clock(run.End), strings.ToLower(run.Status), string(run.ErrorKind), clock(run.Started), took, run.WorkflowID})
 	}
 	printTable(p.out, []string{"INTERVAL END", "STATUS", "ERROR", "STARTED", "TOOK", "WORKFLOW"}, rows)
+	p.printRunbooks(kinds)
 }

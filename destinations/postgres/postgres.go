@@ -32,6 +32,7 @@ func init() {
 		Normalize:           normalizeSettings,
 		NormalizeConnection: normalizeConnection,
 		Open:                open,
+		Codes:               codes,
 	})
 }
 

@@ -25,7 +25,7 @@ var copyContext = regexp.MustCompile(`(?m)^COPY [^,]+, \S+ (\d+)(?:, \S+ ([^:,]+
 // that the server names, and takes the key of it. The values of the row stay out of the error.
 func (d *Destination) refusedRow(ctx context.Context, task destinations.ChunkTask, err error) error {
 	var refused *pgconn.PgError
-	if !errors.As(err, &refused) || judgeCode(refused.Code).kind != export.KindData {
+	if !errors.As(err, &refused) || judgeCode(refused.Code).Kind != export.KindData {
 		return err
 	}
 	place := copyContext.FindStringSubmatch(refused.Where)

@@ -73,8 +73,8 @@ func TestCodesAreJudgedByThemselvesAndThenByTheirClass(t *testing.T) {
 		"57P01": export.KindDestinationUnavailable, "57P03": export.KindDestinationUnavailable, "58030": export.KindDestinationUnavailable,
 		"XX001": export.KindDestinationUnavailable, "22012": export.KindData, "23503": export.KindData, "42601": export.KindInternal, "": export.KindInternal,
 	} {
-		if got := judgeCode(code); got.kind != want || got.text == "" {
-			t.Errorf("%s is %s (%q), want %s", code, got.kind, got.text, want)
+		if got := judgeCode(code); got.Kind != want || got.Text == "" {
+			t.Errorf("%s is %s (%q), want %s", code, got.Kind, got.Text, want)
 		}
 	}
 }

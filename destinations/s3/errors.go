@@ -31,44 +31,38 @@ func (p place) String() string {
 	return fmt.Sprintf("bucket %q at %s", p.bucket, p.endpoint)
 }
 
-// verdict is what an error of the store means, for the workflow and for people.
-type verdict struct {
-	kind export.Kind
-	text string
-}
-
-const tryAgain = "it is tried again by itself"
+const tryAgain = export.TryAgain
 
 // Verdicts that several codes share.
 var (
-	unknownBucket = verdict{export.KindNotFound, "the bucket does not exist: create it, or correct bucket in the connection"}
-	unknownKey    = verdict{export.KindAuth, "the store does not know this access key: correct access_key_id in the connection"}
-	expiredToken  = verdict{export.KindAuth, "the credentials have expired, or do not belong together: renew access_key_id, secret_access_key and session_token in the connection"}
-	denied        = verdict{export.KindPermission, "access is denied: allow these credentials s3:ListBucket on the bucket, and s3:GetObject, s3:PutObject and s3:AbortMultipartUpload on the prefix"}
-	unknownKMSKey = verdict{export.KindPermission, "the encryption key does not exist: correct key of encryption in the connection, or the bucket's own encryption"}
-	wrongRegion   = verdict{export.KindConfig, "the bucket is in another region, or the endpoint belongs to another: correct region and endpoint in the connection"}
-	tooFast       = verdict{export.KindQuota, "the store asks to slow down: " + tryAgain}
-	full          = verdict{export.KindQuota, "the store is full: make room"}
-	inTrouble     = verdict{export.KindDestinationUnavailable, "the store has trouble of its own: " + tryAgain}
-	damaged       = verdict{export.KindDestinationUnavailable, "bytes were damaged on their way: " + tryAgain}
-	unsupported   = verdict{export.KindConfig, "the store cannot do what Millrace needs (conditional writes, checksums): `millrace check` says what"}
+	unknownBucket = export.KindNotFound.Means("the bucket does not exist: create it, or correct bucket in the connection")
+	unknownKey    = export.KindAuth.Means("the store does not know this access key: correct access_key_id in the connection")
+	expiredToken  = export.KindAuth.Means("the credentials have expired, or do not belong together: renew access_key_id, secret_access_key and session_token in the connection")
+	denied        = export.KindPermission.Means("access is denied: allow these credentials s3:ListBucket on the bucket, and s3:GetObject, s3:PutObject and s3:AbortMultipartUpload on the prefix")
+	unknownKMSKey = export.KindPermission.Means("the encryption key does not exist: correct key of encryption in the connection, or the bucket's own encryption")
+	wrongRegion   = export.KindConfig.Means("the bucket is in another region, or the endpoint belongs to another: correct region and endpoint in the connection")
+	tooFast       = export.KindQuota.Means("the store asks to slow down: " + tryAgain)
+	full          = export.KindQuota.Means("the store is full: make room")
+	inTrouble     = export.KindDestinationUnavailable.Means("the store has trouble of its own: " + tryAgain)
+	damaged       = export.KindDestinationUnavailable.Means("bytes were damaged on their way: " + tryAgain)
+	unsupported   = export.KindConfig.Means("the store cannot do what Millrace needs (conditional writes, checksums): `millrace check` says what")
 )
 
-// verdicts is the whole table of codes. Sources: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
+// codes is the whole table of codes. Sources: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
 // and, where a name is not Amazon's, the store that sends it.
-var verdicts = map[string]verdict{
+var codes = export.Codes{
 	"NoSuchBucket":      unknownBucket,
-	"InvalidBucketName": {export.KindConfig, "the store refuses this name of a bucket: correct bucket in the connection"},
+	"InvalidBucketName": export.KindConfig.Means("the store refuses this name of a bucket: correct bucket in the connection"),
 
 	"InvalidAccessKeyId":    unknownKey,
-	"SignatureDoesNotMatch": {export.KindAuth, "the secret does not fit the access key: correct secret_access_key in the connection"},
+	"SignatureDoesNotMatch": export.KindAuth.Means("the secret does not fit the access key: correct secret_access_key in the connection"),
 	"ExpiredToken":          expiredToken,
 	"InvalidToken":          expiredToken,
 	"InvalidTokenId":        expiredToken, // MinIO
 	"TokenRefreshRequired":  expiredToken,
 	"XAdminUserNotFound":    unknownKey, // versitygw, with status 404
 	"NotSignedUp":           unknownKey,
-	"RequestTimeTooSkewed":  {export.KindConfig, "this machine's clock differs from the store's by too much: set it right"},
+	"RequestTimeTooSkewed":  export.KindConfig.Means("this machine's clock differs from the store's by too much: set it right"),
 
 	"AccessDenied":          denied,
 	"Forbidden":             denied,
@@ -76,7 +70,7 @@ var verdicts = map[string]verdict{
 	"AccountProblem":        denied,
 	"MethodNotAllowed":      denied,
 	"InvalidObjectState":    denied,
-	"KMS.DisabledException": {export.KindPermission, "the bucket's encryption key is disabled: enable it"},
+	"KMS.DisabledException": export.KindPermission.Means("the bucket's encryption key is disabled: enable it"),
 	"KMS.NotFoundException": unknownKMSKey,
 	"kms:KeyNotFound":       unknownKMSKey, // MinIO, with status 404
 
@@ -88,12 +82,12 @@ var verdicts = map[string]verdict{
 	"NotImplemented":                     unsupported,
 	"InvalidArgument":                    unsupported,
 	"InvalidRequest":                     unsupported,
-	"KeyTooLongError":                    {export.KindConfig, "a key is too long: make prefix shorter"},
-	"EntityTooLarge":                     {export.KindConfig, "a file is too large for the store: make chunk_rows smaller"},
-	"XMinioObjectNameDuplicatesPrefix":   {export.KindConfig, "the store cannot hold a file and a folder of one name: choose another prefix"},
-	"XMinioInvalidObjectName":            {export.KindConfig, "the store refuses the key's name: choose another prefix"},
-	"ObjectParentIsFile":                 {export.KindConfig, "the store cannot hold a file and a folder of one name: choose another prefix"},
-	"ExistingObjectIsDirectory":          {export.KindConfig, "the store cannot hold a file and a folder of one name: choose another prefix"},
+	"KeyTooLongError":                    export.KindConfig.Means("a key is too long: make prefix shorter"),
+	"EntityTooLarge":                     export.KindConfig.Means("a file is too large for the store: make chunk_rows smaller"),
+	"XMinioObjectNameDuplicatesPrefix":   export.KindConfig.Means("the store cannot hold a file and a folder of one name: choose another prefix"),
+	"XMinioInvalidObjectName":            export.KindConfig.Means("the store refuses the key's name: choose another prefix"),
+	"ObjectParentIsFile":                 export.KindConfig.Means("the store cannot hold a file and a folder of one name: choose another prefix"),
+	"ExistingObjectIsDirectory":          export.KindConfig.Means("the store cannot hold a file and a folder of one name: choose another prefix"),
 	"SlowDown":                           tooFast,
 	"SlowDownRead":                       tooFast,
 	"SlowDownWrite":                      tooFast,
@@ -116,9 +110,9 @@ var verdicts = map[string]verdict{
 	"XAmzContentSHA256Mismatch":          damaged,
 	"XAmzContentChecksumMismatch":        damaged,
 	"IncompleteBody":                     damaged,
-	"NoSuchUpload":                       {export.KindDestinationUnavailable, "the upload was taken away by somebody else, or by the bucket's lifecycle rule: " + tryAgain},
-	"InvalidPart":                        {export.KindDestinationUnavailable, "the store lost a part of the upload: " + tryAgain},
-	"NoSuchKey":                          {export.KindNotFound, "the object is not there"},
+	"NoSuchUpload":                       export.KindDestinationUnavailable.Means("the upload was taken away by somebody else, or by the bucket's lifecycle rule: " + tryAgain),
+	"InvalidPart":                        export.KindDestinationUnavailable.Means("the store lost a part of the upload: " + tryAgain),
+	"NoSuchKey":                          export.KindNotFound.Means("the object is not there"),
 }
 
 // explain classifies an error of a request and words it for people: what was tried, where, what the store said, what
@@ -136,11 +130,11 @@ func (d *Destination) explain(ctx context.Context, act string, err error) error 
 		return fmt.Errorf("%s: %w", act, err)
 	}
 	found := judge(err)
-	return export.Errorf(found.kind, "%s: %s: %s", act, d.place, found.text)
+	return export.Errorf(found.Kind, "%s: %s: %s", act, d.place, found.Text)
 }
 
 // judge is explain without words around. What the answer's code says goes first, then its status, then the network.
-func judge(err error) verdict {
+func judge(err error) export.Verdict {
 	var api smithy.APIError
 	var response *awshttp.ResponseError
 	var credentials credentialsError
@@ -148,14 +142,14 @@ func judge(err error) verdict {
 	case errors.As(err, &credentials):
 		return judgeCredentials(credentials)
 	case errors.As(err, &api):
-		found, known := verdicts[api.ErrorCode()]
+		found, known := codes[api.ErrorCode()]
 		if !known {
 			found = judgeStatus(statusOf(err))
 		}
-		return verdict{found.kind, fmt.Sprintf("%s (%s)", found.text, answerOf(api, err))}
+		return found.Kind.Means(fmt.Sprintf("%s (%s)", found.Text, answerOf(api, err)))
 	case errors.As(err, &response) && response.HTTPStatusCode() != 0:
 		found := judgeStatus(response.HTTPStatusCode())
-		return verdict{found.kind, fmt.Sprintf("%s (HTTP status %d)", found.text, response.HTTPStatusCode())}
+		return found.Kind.Means(fmt.Sprintf("%s (HTTP status %d)", found.Text, response.HTTPStatusCode()))
 	}
 	return judgeNetwork(err)
 }
@@ -164,7 +158,7 @@ func judge(err error) verdict {
 // a denial, which with AWS names the missing right.
 func answerOf(api smithy.APIError, err error) string {
 	code := api.ErrorCode()
-	if code == "AccessDenied" || verdicts[code] == (verdict{}) {
+	if code == "AccessDenied" || codes[code] == (export.Verdict{}) {
 		if message := strings.TrimSpace(api.ErrorMessage()); message != "" {
 			const longest = 300
 			if len(message) > longest {
@@ -173,7 +167,7 @@ func answerOf(api smithy.APIError, err error) string {
 			code += ": " + strings.ToValidUTF8(message, "")
 		}
 	}
-	if verdicts[api.ErrorCode()] == (verdict{}) {
+	if codes[api.ErrorCode()] == (export.Verdict{}) {
 		var response *awshttp.ResponseError
 		if errors.As(err, &response) && response.ServiceRequestID() != "" {
 			code += ", request " + response.ServiceRequestID()
@@ -182,14 +176,14 @@ func answerOf(api smithy.APIError, err error) string {
 	return code
 }
 
-func judgeStatus(status int) verdict {
+func judgeStatus(status int) export.Verdict {
 	switch {
 	case status == http.StatusUnauthorized:
 		return unknownKey
 	case status == http.StatusForbidden:
 		return denied
 	case status == http.StatusNotFound:
-		return verdict{export.KindNotFound, "the bucket or the object is not there"}
+		return export.KindNotFound.Means("the bucket or the object is not there")
 	case status == http.StatusMovedPermanently || status == http.StatusTemporaryRedirect:
 		return wrongRegion
 	case status == http.StatusTooManyRequests:
@@ -201,41 +195,41 @@ func judgeStatus(status int) verdict {
 	case status >= 500:
 		return inTrouble
 	}
-	return verdict{export.KindInternal, "the store answered what Millrace does not expect: please report it"}
+	return export.KindInternal.Means("the store answered what Millrace does not expect: please report it")
 }
 
-func judgeCredentials(err credentialsError) verdict {
+func judgeCredentials(err credentialsError) export.Verdict {
 	if status := statusOf(err.error); status >= 500 || status == http.StatusTooManyRequests {
-		return verdict{export.KindDestinationUnavailable, "the service that gives out AWS credentials has trouble: " + tryAgain}
+		return export.KindDestinationUnavailable.Means("the service that gives out AWS credentials has trouble: " + tryAgain)
 	}
 	var base credentialsError
 	if err.role && !errors.As(err.error, &base) {
 		return judgeRole(err.error)
 	}
-	return verdict{export.KindAuth, "no AWS credentials were found: give access_key_id and secret_access_key in the connection, or set the worker's AWS environment, profile or role"}
+	return export.KindAuth.Means("no AWS credentials were found: give access_key_id and secret_access_key in the connection, or set the worker's AWS environment, profile or role")
 }
 
 // judgeRole judges the refusal of a role by the service that gives out its credentials.
-func judgeRole(err error) verdict {
-	refused := verdict{export.KindPermission, "the role was refused: correct role_arn, external_id and the keys that ask for it in the connection, or whom the role trusts"}
+func judgeRole(err error) export.Verdict {
+	refused := export.KindPermission.Means("the role was refused: correct role_arn, external_id and the keys that ask for it in the connection, or whom the role trusts")
 	switch code := codeOf(err); {
 	case code == "":
 		return judgeNetwork(err)
 	case code == "AccessDenied" || code == "ValidationError" || code == "InvalidParameterValue":
-		return verdict{refused.kind, refused.text + " (" + code + ")"}
+		return refused.Kind.Means(refused.Text + " (" + code + ")")
 	case code == "InvalidClientTokenId":
-		return verdict{unknownKey.kind, unknownKey.text + " (" + code + ")"}
+		return unknownKey.Kind.Means(unknownKey.Text + " (" + code + ")")
 	default:
-		found, known := verdicts[code]
-		if !known || found.kind == export.KindNotFound {
+		found, known := codes[code]
+		if !known || found.Kind == export.KindNotFound {
 			found = refused
 		}
-		return verdict{found.kind, found.text + " (" + code + ")"}
+		return found.Kind.Means(found.Text + " (" + code + ")")
 	}
 }
 
-func judgeNetwork(err error) verdict {
-	unavailable := func(text string) verdict { return verdict{export.KindDestinationUnavailable, text} }
+func judgeNetwork(err error) export.Verdict {
+	unavailable := export.KindDestinationUnavailable.Means
 	const start = "check that the store runs, and endpoint in the connection; " + tryAgain
 	var dns *net.DNSError
 	var certificate *tls.CertificateVerificationError
@@ -243,9 +237,9 @@ func judgeNetwork(err error) verdict {
 	var network net.Error
 	switch {
 	case errors.As(err, &certificate):
-		return verdict{export.KindConfig, "the endpoint's TLS certificate is not trusted: add its authority to the worker's system, or correct endpoint in the connection"}
+		return export.KindConfig.Means("the endpoint's TLS certificate is not trusted: add its authority to the worker's system, or correct endpoint in the connection")
 	case errors.Is(err, http.ErrSchemeMismatch), errors.As(err, &record):
-		return verdict{export.KindConfig, "the endpoint does not speak TLS: write http:// instead of https:// in the connection"}
+		return export.KindConfig.Means("the endpoint does not speak TLS: write http:// instead of https:// in the connection")
 	case errors.As(err, &dns) && dns.IsNotFound:
 		return unavailable(fmt.Sprintf("the host %q is not known: %s", dns.Name, start))
 	case errors.Is(err, syscall.ECONNREFUSED):

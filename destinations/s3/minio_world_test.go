@@ -20,6 +20,9 @@ import (
 	"github.com/millrace/millrace/internal/testworld"
 )
 
+// storeName is the store that this build is tested on.
+const storeName = "MinIO"
+
 // unknownKeyCode is what MinIO, like Amazon, says of an access key that it does not know.
 const unknownKeyCode = "InvalidAccessKeyId"
 
@@ -97,5 +100,5 @@ func TestAKeyThatIsNotThereIsNamed(t *testing.T) {
 	b := newBucket(t).encrypting(t, map[string]any{"type": "sse-kms", "key": "no-such-key"})
 	_, err := runOnce(t.Context(), b.open(t, jsonSettings), planOf(t, 10))
 	wantError(t, err, export.KindPermission, fmt.Sprintf("prepare: write %s: %s: %s (kms:KeyNotFound)",
-		"events/_millrace/shop-events/20261123T100000Z--20261123T110000Z/r0001/plan.json", b.connection.place(b.connection.Region), unknownKMSKey.text))
+		"events/_millrace/shop-events/20261123T100000Z--20261123T110000Z/r0001/plan.json", b.connection.place(b.connection.Region), unknownKMSKey.Text))
 }

@@ -119,7 +119,7 @@ func TestBytesDamagedOnTheirWayAreRefused(t *testing.T) {
 	})
 	destination, plan := meddled.open(t, jsonSettings), planOf(t, bigRows)
 	_, err := runOnce(t.Context(), destination, plan)
-	if export.KindOf(err) != export.KindDestinationUnavailable || !strings.Contains(err.Error(), damaged.text) {
+	if export.KindOf(err) != export.KindDestinationUnavailable || !strings.Contains(err.Error(), damaged.Text) {
 		t.Errorf("got %v (%s)", err, export.KindOf(err))
 	}
 	for _, line := range b.contents(t) {

@@ -30,6 +30,7 @@ func init() {
 		Normalize:           normalizeSettings,
 		NormalizeConnection: normalizeConnection,
 		Open:                open,
+		Codes:               codes,
 	})
 }
 

@@ -10,6 +10,9 @@ import (
 	"github.com/millrace/millrace/export"
 )
 
+// storeName is the store that this build is tested on.
+const storeName = "versitygw"
+
 // unknownKeyCode is what versitygw says of an access key that it does not know, and Amazon InvalidAccessKeyId.
 const unknownKeyCode = "XAdminUserNotFound"
 
