@@ -55,11 +55,15 @@ func (s *Steps) WriteChunk(ctx context.Context, task ChunkTask) (export.Receipt,
 		activity.RecordHeartbeat(ctx, ChunkProgress{Bytes: passed.Load()})
 	}
 	proved := provedChunk{run: task.Run, definition: definition, chunk: task.Chunk, destination: destination, progress: progress}
+	if err := proved.compare(working); err != nil {
+		return export.Receipt{}, failure(ctx, err)
+	}
 	// The source is hashed beside the chunk, so that it takes what cores the encoding leaves, and no time of its own.
 	source := s.beginHashing(working, proved, stop)
 	receipt, err := destination.WriteChunk(working, destinations.ChunkTask{
 		Run: task.Run, Chunk: task.Chunk, PlanHash: task.PlanHash,
 		Execution: activity.GetInfo(ctx).WorkflowExecution.RunID,
+		Compared:  proved.compared,
 		Source:    chunkSource{events: s.Events, query: chunkQuery(definition, task.Run, task.Chunk, "chunk")},
 		Progress: func(bytes uint64) {
 			passed.Store(bytes)

@@ -91,12 +91,27 @@ type provedChunk struct {
 	definition  export.Definition
 	chunk       export.Chunk
 	destination destinations.Destination
-	progress    func()
+	// compared are the columns that are hashed as a database does it; nil where ClickHouse reads files back.
+	compared []export.Column
+	progress func()
+}
+
+// compare asks a destination that holds rows by which columns they are compared.
+func (p *provedChunk) compare(ctx context.Context) (err error) {
+	if rows, can := p.destination.(destinations.HoldsRows); can {
+		p.compared, err = rows.Compared(ctx)
+	}
+	return err
 }
 
 // sourceContent has ClickHouse compute what the chunk's rows amount to.
-func (s *Steps) sourceContent(ctx context.Context, p provedChunk) (export.Content, error) {
-	content, err := s.Events.ChunkContent(ctx, chunkQuery(p.definition, p.run, p.chunk, "hash"))
+func (s *Steps) sourceContent(ctx context.Context, p provedChunk) (content export.Content, err error) {
+	query := chunkQuery(p.definition, p.run, p.chunk, "hash")
+	if p.compared == nil {
+		content, err = s.Events.ChunkContent(ctx, query)
+	} else {
+		content, err = s.Events.CanonicalContent(ctx, query, p.compared)
+	}
 	if err == nil && content.Rows != p.chunk.Rows {
 		err = export.Unworkable(export.Errorf(export.KindInternal,
 			"%s, chunk %d: the source has %d rows, and the plan says %d: it has changed since the run was planned, which must not happen", p.run, p.chunk.Index, content.Rows, p.chunk.Rows))
@@ -107,6 +122,9 @@ func (s *Steps) sourceContent(ctx context.Context, p provedChunk) (export.Conten
 // readBack has the stored chunk read back, when the definition asks for it, or when another attempt wrote it, and the
 // destination can.
 func (s *Steps) readBack(ctx context.Context, p provedChunk, receipt *export.Receipt) error {
+	if rows, can := p.destination.(destinations.HoldsRows); can && p.definition.Proof == export.ProofReadback {
+		return readRows(ctx, rows, p, receipt)
+	}
 	files, can := p.destination.(destinations.ReadsBack)
 	if p.definition.Proof != export.ProofReadback && !receipt.Adopted || !can {
 		return nil
@@ -117,6 +135,34 @@ func (s *Steps) readBack(ctx context.Context, p provedChunk, receipt *export.Rec
 	}
 	if err := files.ReadBack(ctx, p.run, *receipt, reader{events: s.Events, columns: columns, comment: "millrace read back " + p.run.String(), progress: p.progress}); err != nil {
 		return err
+	}
+	receipt.ReadBack = true
+	return nil
+}
+
+// readRowsFor bounds the reading of a chunk's rows in a database, which tells nothing while it is at work.
+const readRowsFor = 10 * time.Minute
+
+// readRows has a database compute what a stored chunk amounts to, and holds it against the source.
+func readRows(ctx context.Context, rows destinations.HoldsRows, p provedChunk, receipt *export.Receipt) error {
+	want, err := receipt.Content()
+	if err != nil {
+		return err
+	}
+	bounded, cancel := context.WithTimeoutCause(ctx, readRowsFor,
+		export.Errorf(export.KindDestinationUnavailable, "the database has not read the chunk within %s", readRowsFor))
+	defer cancel()
+	stop := nowAndThen(p.progress)
+	stored, err := rows.ReadRows(bounded, p.run, *receipt, p.compared)
+	stop()
+	switch {
+	case err != nil && ctx.Err() == nil && bounded.Err() != nil:
+		return context.Cause(bounded)
+	case err != nil:
+		return err
+	case stored != want:
+		return export.Unworkable(export.Errorf(export.KindData, "%s, chunk %d: %s has %s, the source has %s: find out who or what changes rows there",
+			p.run, p.chunk.Index, receipt.Location, stored, want))
 	}
 	receipt.ReadBack = true
 	return nil
@@ -168,6 +214,9 @@ func (s *Steps) completeReceipts(ctx context.Context, destination destinations.D
 		}
 		p := provedChunk{run: task.Plan.Run, definition: definition, chunk: task.Plan.Chunks[i], destination: destination, progress: func() {}}
 		group.Go(func() error {
+			if err := p.compare(working); err != nil {
+				return err
+			}
 			content, err := s.sourceContent(working, p)
 			if err != nil {
 				return err

@@ -61,6 +61,18 @@ type ReadsBack interface {
 	ReadBack(ctx context.Context, run export.Run, receipt export.Receipt, reader Reader) error
 }
 
+// HoldsRows is what a destination can do whose chunks are rows in a database, which computes no hash of ClickHouse's. Both
+// sides compute the hash of a canonical text instead: internal/canonical, and docs/proof.md.
+type HoldsRows interface {
+	// Compared are the columns, out of the model's and in their order, whose values the destination keeps as they were
+	// given. The source is hashed by these alone. It changes nothing.
+	Compared(ctx context.Context) ([]export.Column, error)
+	// ReadRows reads every row of the stored chunk that a receipt names, and computes their number and canonical hash over
+	// columns, which are Compared's, from the values. Publish then publishes just the rows that were read, or nothing. What
+	// is not as the receipt says ends in an export.Unworkable error. It changes nothing.
+	ReadRows(ctx context.Context, run export.Run, receipt export.Receipt, columns []export.Column) (export.Content, error)
+}
+
 // Reader reads files of exported rows, and computes what they hold from their values: ClickHouse does.
 type Reader interface {
 	// Holds reads one file to its end, unless its content is settled before. It answers false, and in which way, when
@@ -97,6 +109,9 @@ type ChunkTask struct {
 	Execution string
 	// Source gives the chunk's rows. It may be opened again after a failure.
 	Source Source
+	// Compared are the columns by which the source is hashed, where the destination HoldsRows. It writes nothing when these
+	// are not Compared's any more. Nil where nobody compares.
+	Compared []export.Column
 	// Progress is told now and then, from any goroutine, how many bytes were written. It may be nil.
 	Progress func(bytes uint64)
 }

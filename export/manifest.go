@@ -43,6 +43,9 @@ type Proof struct {
 	// Source is the content of the run's rows in the source, the sum over its chunks. Nil in proofs of programs before
 	// there were hashes.
 	Source *Content `json:"source,omitempty"`
+	// NotCompared names the columns that Source and Stored leave out, for the destination keeps another text of them than it
+	// is given.
+	NotCompared []string `json:"not_compared,omitempty"`
 	// Stored is the content that was read back from the destination, chunk by chunk; nil with ProofStream.
 	Stored *Content `json:"stored,omitempty"`
 }

@@ -2,7 +2,7 @@
 // tests call Run; who adds a destination begins by making it pass.
 //
 // Each group of promises has a file of its own: plans.go, chunks.go, broken.go, proofs.go, publishing.go,
-// closing.go, leftovers.go, readback.go.
+// closing.go, leftovers.go, readback.go, rows.go.
 package destinationtest
 
 import (
@@ -55,10 +55,16 @@ func Run(t *testing.T, newSubject func(t *testing.T) Subject) {
 		{"closing", closing},
 		{"leftovers", leftovers},
 		{"reading back", readback},
+		{"reading rows", inRows},
 	} {
 		if group.name == "reading back" {
 			if _, can := newSubject(t).Open(t).(destinations.ReadsBack); !can {
 				continue // it proves what it stored in its own way
+			}
+		}
+		if group.name == "reading rows" {
+			if _, can := newSubject(t).Open(t).(destinations.HoldsRows); !can {
+				continue // it holds no rows
 			}
 		}
 		t.Run(group.name, func(t *testing.T) {

@@ -126,22 +126,22 @@ func (t *trial) writeMarks(tx pgx.Tx) error {
 func (t *trial) copyRow(tx pgx.Tx) error {
 	const row = "1\t0192d3f1-0000-7000-8000-000000000001\tmillrace check\tnobody\t2026-11-23T10:00:00.000001Z\t{}\t2026-11-23T10:00:00Z\t2026-11-23T10:00:00Z\n"
 	var columns []column
-	for _, c := range t.columns {
+	for _, c := range export.EventColumns() {
 		columns = append(columns, column{c, fitsOf(c)[0].postgres})
 	}
 	name := newStaging()
 	if err := t.createStaging(t.ctx, tx, name, columns); err != nil {
 		return err
 	}
-	if err := t.mark(t.ctx, tx, name, label{}); err != nil {
+	if _, err := t.mark(t.ctx, tx, name, label{}); err != nil {
 		return err
 	}
 	if _, err := tx.Conn().PgConn().CopyFrom(t.ctx, strings.NewReader(row), "COPY "+t.settings.in(name)+" FROM STDIN (FORMAT text, ENCODING 'UTF8')"); err != nil {
 		return err
 	}
-	stored, err := contentOf(t.ctx, tx, t.settings.in(name), columns)
-	if err == nil && stored.rows != 1 {
-		err = export.Errorf(export.KindInternal, "one row was copied, %d are there", stored.rows)
+	stored, _, err := contentOf(t.ctx, tx, t.settings.in(name), columns, "0", "")
+	if err == nil && stored.Rows != 1 {
+		err = export.Errorf(export.KindInternal, "one row was copied, %d are there", stored.Rows)
 	}
 	return err
 }

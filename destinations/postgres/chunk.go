@@ -3,7 +3,7 @@ package postgres
 import (
 	"context"
 	"fmt"
-	"time"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 
@@ -23,7 +23,7 @@ func (d *Destination) WriteChunk(ctx context.Context, task destinations.ChunkTas
 		if err != nil {
 			return err
 		}
-		receipt = export.Receipt{Chunk: l.Chunk, Location: name, ETag: l.Hash, Rows: l.Rows, Bytes: l.Bytes}
+		receipt = export.Receipt{Chunk: l.Chunk, Location: name, ETag: l.Writer, Rows: l.Rows, Bytes: l.Bytes}
 		return failpoint.Hit(ctx, "postgres.staging.commit")
 	})
 	if err == nil {
@@ -46,6 +46,9 @@ func (d *Destination) copyChunk(ctx context.Context, tx pgx.Tx, task destination
 	columns, err := d.target(ctx, tx)
 	if err != nil {
 		return label{}, err
+	}
+	if same, _ := compared(columns); task.Compared != nil && !slices.Equal(ofModel(same), task.Compared) {
+		return label{}, export.Errorf(export.KindDestinationUnavailable, "the columns of %s were changed while the run was at work: it is tried again by itself", d.settings.target())
 	}
 	if err := d.createStaging(ctx, tx, name, columns); err != nil {
 		return label{}, err
@@ -76,48 +79,7 @@ func (d *Destination) copyChunk(ctx context.Context, tx pgx.Tx, task destination
 	if rows != task.Chunk.Rows {
 		return label{}, export.Errorf(export.KindInternal, "ClickHouse sent %d rows, planned were %d", rows, task.Chunk.Rows)
 	}
-	defer keepTelling(passage)()
-	stored, err := contentOf(ctx, tx, d.settings.in(name), columns)
-	if err != nil {
-		return label{}, err
-	}
-	if stored.rows != rows {
-		return label{}, export.Errorf(export.KindData, "%d rows are there, %d were sent", stored.rows, rows)
-	}
-	l := label{
-		Export: task.Run.Export, Run: runName(task.Run), Plan: task.PlanHash, Chunk: task.Chunk.Index,
-		Rows: rows, Bytes: passage.bytes(), Hash: stored.text(),
-	}
-	return l, d.mark(ctx, tx, name, l)
-}
-
-// tellEvery is how often progress is told while the server reads a staging table, which tells nothing by itself; for at
-// most tellFor, so that a server that hangs is given up.
-const (
-	tellEvery = 5 * time.Second
-	tellFor   = 10 * time.Minute
-)
-
-// keepTelling repeats the last progress until the answer is called.
-func keepTelling(rows *passage) (stop func()) {
-	done, silent := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(silent)
-		tick, end := time.NewTicker(tellEvery), time.After(tellFor)
-		defer tick.Stop()
-		for {
-			select {
-			case <-tick.C:
-				rows.progress(rows.passed.Load())
-			case <-end:
-				return
-			case <-done:
-				return
-			}
-		}
-	}()
-	return func() {
-		close(done)
-		<-silent
-	}
+	return d.mark(ctx, tx, name, label{
+		Export: task.Run.Export, Run: runName(task.Run), Plan: task.PlanHash, Chunk: task.Chunk.Index, Rows: rows, Bytes: passage.bytes(),
+	})
 }

@@ -198,6 +198,22 @@ func TestErrorsOfTheTargetPublishNothing(t *testing.T) {
 	}
 }
 
+// Merging goes by the model's key and version, which must be among what is exported.
+func TestAModelThatCannotBeMergedIsRefused(t *testing.T) {
+	for words, change := range map[string]func(d *Destination){
+		"the model has no version":                           func(d *Destination) { d.version = "" },
+		`goes by column "other", which is not exported`:      func(d *Destination) { d.key = []string{"team_id", "other"} },
+		`goes by column "changed_at", which is not exported`: func(d *Destination) { d.version = "changed_at" },
+	} {
+		s := newSchema(t)
+		more := map[string]any{"mode": modeMerge}
+		d := s.open(t, more)
+		change(d)
+		_, err := d.Prepare(t.Context(), s.planOf(t, 0, 1, more))
+		wantError(t, err, export.KindConfig, words)
+	}
+}
+
 // A target that does not fit is refused before a byte of a chunk is read, with every column that does not fit.
 func TestATableThatDoesNotFitIsRefusedBeforeTheFirstByte(t *testing.T) {
 	const fits = `team_id bigint, uuid uuid, event text, distinct_id text, "timestamp" timestamptz, properties jsonb, received_at timestamptz, inserted_at timestamptz`

@@ -2,9 +2,9 @@
 //
 // A run has a row in millrace_plans (its plan, the first thing that is written), and, once it is published, a row in
 // millrace_runs (its manifest, the commit mark). Both tables lie in the schema of the target. A chunk is copied, as the
-// bytes that ClickHouse encodes, into an unlogged staging table of its own, under a random token that its receipt carries.
-// Nothing of it shows outside until one transaction takes the run's row, holds count and hash of exactly those staging
-// tables against the receipts, moves their rows into the target, drops them, and commits.
+// bytes that ClickHouse encodes, into an unlogged staging table of its own, under a random token that its receipt carries,
+// and read back there. Nothing of it shows outside until one transaction takes the run's row, sees that exactly those staging
+// tables have all of the rows that were read and no other, moves them into the target, drops the tables, and commits.
 //
 // Why each step may be repeated, and meet its own zombie:
 //
@@ -41,9 +41,15 @@ type Destination struct {
 	config   *pgx.ConnConfig
 	settings settings
 	columns  []export.Column
+	// key tells rows apart, and version which of two of one key is newer: merge goes by them.
+	key     []string
+	version string
 }
 
-var _ destinations.Destination = (*Destination)(nil)
+var (
+	_ destinations.Destination = (*Destination)(nil)
+	_ destinations.HoldsRows   = (*Destination)(nil)
+)
 
 // encoding is what Postgres reads; see assumptions/postgres_test.go.
 var encoding = export.Encoding{Format: export.FormatTabSeparated, Compression: export.CompressionNone}
@@ -62,5 +68,6 @@ func open(_ context.Context, connectionBlock, settingsBlock json.RawMessage, sha
 	if err != nil {
 		return nil, err
 	}
-	return &Destination{config: config, settings: form, columns: shape.Columns}, nil
+	form.model = shape.Model
+	return &Destination{config: config, settings: form, columns: shape.Columns, key: shape.Key, version: shape.Version}, nil
 }

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -9,25 +10,30 @@ import (
 	"github.com/millrace/millrace/export"
 )
 
-// Prove looks at the label and the number of rows of each staging table; see destinations.Destination. Their content is
-// computed again by Publish, inside the transaction that moves them, because only there nobody can change them any more.
+// Prove looks at the label of each staging table and that it has the rows that were copied, all of them and no other; see
+// destinations.Destination. Publish does so again, inside the transaction that moves them.
 func (d *Destination) Prove(ctx context.Context, plan export.Plan, receipts []export.Receipt) (export.Proof, error) {
 	if err := export.CheckReceipts(plan, receipts); err != nil {
 		return export.Proof{}, err
 	}
 	proof := export.Proof{Level: export.ProofStream, PlannedRows: plan.Rows}
 	err := d.within(ctx, anybody, func(tx pgx.Tx) error {
-		for _, receipt := range receipts {
+		for i, receipt := range receipts {
 			if err := d.hold(ctx, tx, "ACCESS SHARE", plan.Run, plan.Hash(), receipt); err != nil {
 				return err
 			}
-			var rows int64
-			if err := tx.QueryRow(ctx, "SELECT count(*) FROM "+d.settings.in(receipt.Location)).Scan(&rows); err != nil {
+			if err := d.countStaged(ctx, tx, plan.Run, receipt); err != nil {
 				return err
 			}
-			if uint64(rows) != receipt.Rows {
-				return d.changed(plan.Run, receipt, "has %d rows, and %d were copied", rows, receipt.Rows)
+			columns, err := d.stagedColumns(ctx, tx, plan.Run, receipt)
+			if err != nil {
+				return err
 			}
+			_, not := compared(columns)
+			if i > 0 && !slices.Equal(not, proof.NotCompared) {
+				return d.changed(plan.Run, receipt, "has columns of other types than that of chunk 0")
+			}
+			proof.NotCompared = not
 			proof.WrittenRows += receipt.Rows
 			proof.StoredBytes += receipt.Bytes
 		}
@@ -39,9 +45,8 @@ func (d *Destination) Prove(ctx context.Context, plan export.Plan, receipts []ex
 	return proof, nil
 }
 
-// hold takes a lock on the staging table that a receipt names, so that it stays as it is until the transaction's end, and
-// compares its label with the receipt.
-func (d *Destination) hold(ctx context.Context, tx pgx.Tx, lock string, run export.Run, planHash string, receipt export.Receipt) error {
+// lock takes a lock on the staging table that a receipt names, until the transaction's end.
+func (d *Destination) lock(ctx context.Context, tx pgx.Tx, lock string, run export.Run, receipt export.Receipt) error {
 	if !isStaging(receipt.Location) {
 		return export.Errorf(export.KindInternal, "the receipt of chunk %d names %q, which is no staging table", receipt.Chunk, receipt.Location)
 	}
@@ -49,7 +54,12 @@ func (d *Destination) hold(ctx context.Context, tx pgx.Tx, lock string, run expo
 	if sqlState(err) == codeUndefinedTable {
 		return export.Unworkable(export.Errorf(export.KindNotFound, "%s: chunk %d was copied into %s, which is gone: find out who removes tables there", run, receipt.Chunk, d.settings.in(receipt.Location)))
 	}
-	if err != nil {
+	return err
+}
+
+// hold takes a lock on the staging table that a receipt names, and compares its label with the receipt.
+func (d *Destination) hold(ctx context.Context, tx pgx.Tx, lock string, run export.Run, planHash string, receipt export.Receipt) error {
+	if err := d.lock(ctx, tx, lock, run, receipt); err != nil {
 		return err
 	}
 	found, err := d.labelOf(ctx, tx, receipt.Location)
@@ -61,7 +71,7 @@ func (d *Destination) hold(ctx context.Context, tx pgx.Tx, lock string, run expo
 	}
 	want := label{
 		Export: run.Export, Run: runName(run), Plan: planHash, Chunk: receipt.Chunk,
-		Rows: receipt.Rows, Bytes: receipt.Bytes, Hash: receipt.ETag, At: found.At,
+		Rows: receipt.Rows, Bytes: receipt.Bytes, Writer: receipt.ETag, At: found.At,
 	}
 	if *found != want || receipt.Checksum != "" {
 		return d.changed(run, receipt, "is labelled as another's, or with another content, than its receipt says")

@@ -40,7 +40,7 @@ func (d *Destination) refusedRow(ctx context.Context, task destinations.ChunkTas
 	if fields, readErr := lineOf(ctx, task, line); readErr == nil && len(fields) == len(d.columns) {
 		var key []string
 		for i, c := range d.columns {
-			if slices.Contains(eventKey, c.Name) {
+			if slices.Contains(d.key, c.Name) {
 				key = append(key, c.Name+" "+fields[i])
 			}
 		}

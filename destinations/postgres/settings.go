@@ -30,13 +30,10 @@ type settings struct {
 	Mode string `json:"mode"`
 	// Create makes the target when it is not there.
 	Create bool `json:"create"`
-}
 
-// What an event is told by, and which of two is newer: merge goes by them.
-var (
-	eventKey     = []string{"team_id", "uuid"}
-	eventVersion = "inserted_at"
-)
+	// model is the model's name.
+	model string
+}
 
 const (
 	defaultSchema = "public"
@@ -93,7 +90,7 @@ func normalizeSettings(block json.RawMessage) (json.RawMessage, error) {
 // table is the target's name.
 func (s settings) table() string {
 	if s.Table == "" {
-		return export.ModelEvents
+		return s.model
 	}
 	return s.Table
 }

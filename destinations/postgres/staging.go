@@ -21,32 +21,33 @@ type label struct {
 	Chunk  int       `json:"chunk"`
 	Rows   uint64    `json:"rows"`
 	Bytes  uint64    `json:"bytes"`
-	Hash   string    `json:"hash"`
-	At     time.Time `json:"at"` // by the server's clock
+	Writer string    `json:"writer"` // the receipt's ETag
+	At     time.Time `json:"at"`     // by the server's clock
 }
 
-// createStaging makes a staging table with the target's types and without its constraints.
+// createStaging makes a staging table with the target's types and without its constraints. Its rows say which transaction
+// has written them, as heap's do, and a server may have another access method for its default.
 func (d *Destination) createStaging(ctx context.Context, tx pgx.Tx, name string, columns []column) error {
 	var parts []string
 	for _, c := range columns {
 		parts = append(parts, quoted([]string{c.Name})+" "+c.Postgres)
 	}
-	_, err := tx.Exec(ctx, "CREATE UNLOGGED TABLE "+d.settings.in(name)+" ("+strings.Join(parts, ", ")+")")
+	_, err := tx.Exec(ctx, "CREATE UNLOGGED TABLE "+d.settings.in(name)+" ("+strings.Join(parts, ", ")+") USING heap")
 	return err
 }
 
-// mark puts the label on a staging table.
-func (d *Destination) mark(ctx context.Context, tx pgx.Tx, name string, l label) error {
-	if err := tx.QueryRow(ctx, "SELECT clock_timestamp()").Scan(&l.At); err != nil {
-		return err
+// mark puts the label on a staging table, with the transaction that is at work.
+func (d *Destination) mark(ctx context.Context, tx pgx.Tx, name string, l label) (label, error) {
+	if err := tx.QueryRow(ctx, "SELECT clock_timestamp(), $1::text || pg_catalog.pg_current_xact_id()::xid::text", writer).Scan(&l.At, &l.Writer); err != nil {
+		return l, err
 	}
 	text, err := json.Marshal(l)
 	if err != nil {
-		return export.Errorf(export.KindInternal, "encode the label of a staging table: %w", err)
+		return l, export.Errorf(export.KindInternal, "encode the label of a staging table: %w", err)
 	}
 	// COMMENT takes no parameters.
 	_, err = tx.Exec(ctx, "COMMENT ON TABLE "+d.settings.in(name)+" IS "+literal(string(text)))
-	return err
+	return l, err
 }
 
 // literal is a text as SQL has it, whatever standard_conforming_strings says.

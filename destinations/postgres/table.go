@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -18,38 +19,6 @@ type column struct {
 	Postgres string
 }
 
-// fit is a type of Postgres that takes all values of a type of ClickHouse as they are, and the text that both sides hash.
-type fit struct {
-	postgres string
-	// text makes the canonical text of a column's quoted name; "" when the type keeps another text than it was given.
-	text string
-}
-
-const (
-	asText    = "(%[1]s)::text"
-	asMicros  = "((extract(epoch FROM %[1]s) * 1000000)::bigint)::text"
-	notHashed = ""
-)
-
-var (
-	textFits = []fit{{"text", "%[1]s"}, {"character varying", "%[1]s"}}
-	jsonFits = append([]fit{{"json", asText}, {"jsonb", notHashed}}, textFits...)
-	// fits has, for each type of ClickHouse, the types that take it; the first is the one of a table that is created.
-	fits = map[string][]fit{
-		"Int64":                {{"bigint", asText}, {"numeric", asText}},
-		"UUID":                 {{"uuid", asText}, {"text", "%[1]s"}},
-		"String":               textFits,
-		"DateTime64(6, 'UTC')": {{"timestamp with time zone", asMicros}, {"timestamp without time zone", asMicros}, {"timestamp(6) with time zone", asMicros}, {"timestamp(6) without time zone", asMicros}},
-	}
-)
-
-func fitsOf(c export.Column) []fit {
-	if c.JSON {
-		return jsonFits
-	}
-	return fits[c.Type]
-}
-
 // found is a column of the target as the catalog has it.
 type found struct {
 	name, kind        string
@@ -64,21 +33,19 @@ func (d *Destination) target(ctx context.Context, tx pgx.Tx) ([]column, error) {
 		return nil, err
 	}
 	if relation == "" {
+		if err := d.keepsAll(); err != nil {
+			return nil, err
+		}
 		return nil, export.Errorf(export.KindNotFound, "table %s does not exist: say create: true in the export's block, or create it: %s", d.settings.target(), d.createTarget())
 	}
 	if relation != "r" && relation != "p" {
 		return nil, export.Errorf(export.KindSchema, "%s is no table that rows can be moved into (it is of kind %q in pg_class): name a table", d.settings.target(), relation)
 	}
-	rows, err := tx.Query(ctx, `SELECT a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod), a.attnotnull AND NOT a.atthasdef AND a.attidentity = '', a.attgenerated <> ''
-		FROM pg_catalog.pg_attribute a WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum`, d.settings.target())
+	there, err := d.columnsOf(ctx, tx, d.settings.target())
 	if err != nil {
 		return nil, err
 	}
-	there, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (one found, err error) {
-		err = row.Scan(&one.name, &one.kind, &one.needed, &one.generated)
-		return one, err
-	})
-	if err != nil {
+	if err := d.checkMerge(); err != nil {
 		return nil, err
 	}
 	if d.settings.Mode == modeMerge {
@@ -86,23 +53,42 @@ func (d *Destination) target(ctx context.Context, tx pgx.Tx) ([]column, error) {
 			return nil, err
 		}
 	}
-	return d.match(there)
+	columns, wrong := d.match(there)
+	if len(wrong) > 0 {
+		return nil, export.Errorf(export.KindSchema, "table %s does not fit the model: %s", d.settings.target(), strings.Join(wrong, "; "))
+	}
+	return columns, nil
 }
 
-// match holds columns of a table against the model's.
-func (d *Destination) match(there []found) ([]column, error) {
-	var wrong []string
-	var matched []column
+// columnsOf reads the columns of a table.
+func (d *Destination) columnsOf(ctx context.Context, tx pgx.Tx, table string) ([]found, error) {
+	rows, err := tx.Query(ctx, `SELECT a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod), a.attnotnull AND NOT a.atthasdef AND a.attidentity = '', a.attgenerated <> ''
+		FROM pg_catalog.pg_attribute a WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum`, table)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (one found, err error) {
+		err = row.Scan(&one.name, &one.kind, &one.needed, &one.generated)
+		return one, err
+	})
+}
+
+// match holds columns of a table against the model's: matched are these, in their order, and wrong says what does not fit.
+func (d *Destination) match(there []found) (matched []column, wrong []string) {
 	for _, want := range d.columns {
 		i := slices.IndexFunc(there, func(f found) bool { return f.name == want.Name })
-		if i < 0 {
+		if i < 0 && len(fitsOf(want)) > 0 {
 			wrong = append(wrong, fmt.Sprintf("column %q is missing: add it as %s", want.Name, fitsOf(want)[0].postgres))
 			continue
 		}
-		takes := slices.IndexFunc(fitsOf(want), func(f fit) bool { return f.postgres == there[i].kind })
+		if i < 0 {
+			wrong = append(wrong, misfit(want, ""))
+			continue
+		}
+		_, takes := fitOf(want, there[i].kind)
 		switch {
-		case takes < 0:
-			wrong = append(wrong, fmt.Sprintf("column %q is %s, and ClickHouse's is %s: make it %s", want.Name, there[i].kind, want.Type, namesOf(fitsOf(want))))
+		case !takes:
+			wrong = append(wrong, misfit(want, there[i].kind))
 		case there[i].generated:
 			wrong = append(wrong, fmt.Sprintf("column %q is generated, so nothing can be written into it: rename it", want.Name))
 		}
@@ -114,20 +100,23 @@ func (d *Destination) match(there []found) ([]column, error) {
 			wrong = append(wrong, fmt.Sprintf("column %q is not of the model and must not be null: give it a default, or allow null", other.name))
 		}
 	}
-	if len(wrong) > 0 {
-		return nil, export.Errorf(export.KindSchema, "table %s does not fit the model: %s", d.settings.target(), strings.Join(wrong, "; "))
-	}
-	return matched, nil
+	return matched, wrong
 }
 
-func namesOf(fits []fit) string {
-	var names []string
-	for _, f := range fits {
-		if !strings.Contains(f.postgres, "(") {
-			names = append(names, f.postgres)
+// checkMerge wants what merge goes by among the exported columns.
+func (d *Destination) checkMerge() error {
+	if d.settings.Mode != modeMerge {
+		return nil
+	}
+	if d.version == "" {
+		return export.Errorf(export.KindConfig, "mode: merge needs to know which of two rows is newer, and the model has no version: give it one, or use mode append")
+	}
+	for _, name := range append(slices.Clone(d.key), d.version) {
+		if !slices.ContainsFunc(d.columns, func(c export.Column) bool { return c.Name == name }) {
+			return export.Errorf(export.KindConfig, "mode: merge goes by column %q, which is not exported: add it to columns, or use mode append", name)
 		}
 	}
-	return strings.Join(names, " or ")
+	return nil
 }
 
 // checkKey wants a unique index on exactly the key, which merge finds rows by.
@@ -135,10 +124,10 @@ func (d *Destination) checkKey(ctx context.Context, tx pgx.Tx) error {
 	var unique bool
 	err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_catalog.pg_index i WHERE i.indrelid = to_regclass($1) AND i.indisunique AND i.indisvalid
 		AND i.indimmediate AND i.indpred IS NULL AND i.indexprs IS NULL AND (SELECT array_agg(a.attname::text ORDER BY a.attname) FROM pg_catalog.pg_attribute a
-		WHERE a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey[0:i.indnkeyatts-1])) = $2::text[])`, d.settings.target(), slices.Sorted(slices.Values(eventKey))).Scan(&unique)
+		WHERE a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey[0:i.indnkeyatts-1])) = $2::text[])`, d.settings.target(), slices.Sorted(slices.Values(d.key))).Scan(&unique)
 	if err == nil && !unique {
 		err = export.Errorf(export.KindSchema, "table %s has no primary key or unique index on (%s), by which mode merge finds a row's predecessor: add one, or use mode append",
-			d.settings.target(), quoted(eventKey))
+			d.settings.target(), quoted(d.key))
 	}
 	return err
 }
@@ -149,14 +138,32 @@ func (d *Destination) relation(ctx context.Context, tx pgx.Tx, table string) (ki
 	return kind, err
 }
 
+// keepsAll is the error of a model with columns that no table can take.
+func (d *Destination) keepsAll() error {
+	var wrong []string
+	for _, c := range d.columns {
+		if len(fitsOf(c)) == 0 {
+			wrong = append(wrong, misfit(c, ""))
+		}
+	}
+	if len(wrong) > 0 {
+		return export.Errorf(export.KindSchema, "no table of Postgres takes the model: %s", strings.Join(wrong, "; "))
+	}
+	return nil
+}
+
 // createTarget is the statement that makes the target.
 func (d *Destination) createTarget() string {
 	var parts []string
 	for _, c := range d.columns {
-		parts = append(parts, quoted([]string{c.Name})+" "+fitsOf(c)[0].postgres+" NOT NULL")
+		part := quoted([]string{c.Name}) + " " + fitsOf(c)[0].postgres
+		if scalar, err := export.NewScalar(c.Type); err == nil && !scalar.Nullable {
+			part += " NOT NULL"
+		}
+		parts = append(parts, part)
 	}
 	if d.settings.Mode == modeMerge {
-		parts = append(parts, "PRIMARY KEY ("+quoted(eventKey)+")")
+		parts = append(parts, "PRIMARY KEY ("+quoted(d.key)+")")
 	}
 	return "CREATE TABLE IF NOT EXISTS " + d.settings.target() + " (" + strings.Join(parts, ", ") + ")"
 }
@@ -173,6 +180,9 @@ func (d *Destination) makeTables(ctx context.Context, tx pgx.Tx) error {
 			PRIMARY KEY (export, interval_start, interval_end))`,
 	}
 	if d.settings.Create {
+		if err := errors.Join(d.keepsAll(), d.checkMerge()); err != nil {
+			return err
+		}
 		wanted[d.settings.table()] = d.createTarget()
 	}
 	locked := false
