@@ -48,6 +48,8 @@ func (s *Steps) FindPublished(ctx context.Context, task RunTask) (Found, error) 
 type PlanTask struct {
 	RunTask
 	Closing export.Closing `json:"closing"`
+	// ChunkRows bounds the rows of a chunk below what the definition says, by what closed revisions have taught; 0 does not.
+	ChunkRows uint64 `json:"chunk_rows,omitempty"`
 }
 
 // PlanRun computes the chunks of a run. It changes nothing: the plan holds only when PrepareRun has written it.
@@ -61,10 +63,13 @@ func (s *Steps) PlanRun(ctx context.Context, task PlanTask) (export.Plan, error)
 	if err != nil {
 		return export.Plan{}, failure(ctx, err)
 	}
-	rows := chunkQuery(definition, task.Run, export.Chunk{}, "plan")
+	rows, targetRows := chunkQuery(definition, task.Run, export.Chunk{}, "plan"), definition.ChunkRows
+	if most := task.ChunkRows; most > 0 && most < targetRows {
+		targetRows = most
+	}
 	chunks, err := s.Events.PlanChunks(ctx, eventstore.PlanQuery{
 		Interval: rows.Interval, Team: rows.Team, Model: rows.Model, Columns: rows.Columns, Filters: rows.Filters,
-		TargetRows: definition.ChunkRows, TargetBytes: definition.ChunkBytes, LogComment: rows.LogComment,
+		TargetRows: targetRows, TargetBytes: definition.ChunkBytes, LogComment: rows.LogComment,
 	})
 	if err != nil {
 		return export.Plan{}, failure(ctx, err)
@@ -161,6 +166,8 @@ type CloseTask struct {
 	RunTask
 	Kind   export.Kind `json:"kind"`
 	Reason string      `json:"reason"`
+	// ChunkRows bounds the rows of a chunk in the revisions after it; 0 does not.
+	ChunkRows uint64 `json:"chunk_rows,omitempty"`
 	// Durations is how long the steps took until then, in milliseconds.
 	Durations map[string]int64 `json:"durations_ms,omitempty"`
 }
@@ -175,7 +182,7 @@ func (s *Steps) CloseRun(ctx context.Context, task CloseTask) (Committed, error)
 	}
 	by := author(ctx)
 	ending, err := destination.Close(ctx, export.Closed{
-		Version: export.ClosedVersion, Run: task.Run, Reason: task.Reason, DefinitionHash: definition.Hash(), By: by,
+		Version: export.ClosedVersion, Run: task.Run, Reason: task.Reason, ChunkRows: task.ChunkRows, DefinitionHash: definition.Hash(), By: by,
 	})
 	if err != nil {
 		return Committed{}, failure(ctx, err)

@@ -31,7 +31,7 @@ func failure(ctx context.Context, err error) error {
 	kind, unworkable := export.KindOf(err), export.IsUnworkable(err)
 	options := temporal.ApplicationErrorOptions{NonRetryable: kind.UserMustAct() || unworkable}
 	if unworkable {
-		options.Details = []any{FailureDetails{Unworkable: true}}
+		options.Details = []any{FailureDetails{Unworkable: true, ChunkRows: export.FittingRows(err)}}
 	}
 	return temporal.NewApplicationErrorWithOptions(err.Error(), string(kind), options)
 }
@@ -40,6 +40,8 @@ func failure(ctx context.Context, err error) error {
 type FailureDetails struct {
 	// Unworkable says that the plan can never be worked: the revision has to be closed; see export.Unworkable.
 	Unworkable bool `json:"unworkable"`
+	// ChunkRows is set when a file would be too large: how many rows would fit; see export.TooLarge.
+	ChunkRows uint64 `json:"chunk_rows,omitempty"`
 }
 
 // notYet is the benign error of a step that waits for something outside: no failure, just not now.

@@ -29,7 +29,10 @@ func DecodeBlock(block json.RawMessage, into any, known ...string) error {
 	}
 	err := json.Unmarshal(block, into)
 	var wrongType *json.UnmarshalTypeError
+	var classified *export.Error
 	switch {
+	case errors.As(err, &classified): // a field that reads its own value, and none of a secret
+		return classified
 	case errors.As(err, &wrongType):
 		return export.Errorf(export.KindConfig, "%s: is a %s, and must be a %s", wrongType.Field, wrongType.Value, wrongType.Type.Kind())
 	case err != nil:

@@ -14,6 +14,9 @@ type Closed struct {
 	Run     Run `json:"run"`
 	// Reason says why the revision could not be published, in a sentence for people.
 	Reason string `json:"closed"`
+	// ChunkRows bounds the rows of a chunk in the revisions after it, when files would have been larger than they may be; 0
+	// leaves it to the definition.
+	ChunkRows uint64 `json:"chunk_rows,omitempty"`
 	// DefinitionHash is that of the definition that the one who closed works by: the next revision's.
 	DefinitionHash string `json:"definition_hash"`
 	// By is who closed.

@@ -52,3 +52,30 @@ func IsUnworkable(err error) bool {
 	var marked unworkable
 	return errors.As(err, &marked)
 }
+
+// tooLarge marks a chunk whose file would be larger than it may be.
+type tooLarge struct {
+	error
+	chunkRows uint64
+}
+
+// Unwrap gives what TooLarge was given.
+func (t tooLarge) Unwrap() error { return t.error }
+
+// TooLarge marks err as that of a chunk whose file would be larger than it may be, and says how many rows would fit, as far
+// as was learned. Its plan can never be worked: the next revision is planned with chunks of at most so many rows.
+func TooLarge(err error, chunkRows uint64) error {
+	if err == nil {
+		return nil
+	}
+	return tooLarge{Unworkable(err), max(chunkRows, 1)}
+}
+
+// FittingRows is what TooLarge said of an error in err's chain, and 0 for every other.
+func FittingRows(err error) uint64 {
+	var marked tooLarge
+	if errors.As(err, &marked) {
+		return marked.chunkRows
+	}
+	return 0
+}

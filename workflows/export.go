@@ -22,7 +22,8 @@ var steps *activities.Steps
 //	look for a published run → await watermark → plan → prepare → chunks in parallel → prove → publish → record
 //
 // A plan that can never be worked (its rows are not the source's any more, a proof failed, it is another definition's) is
-// not the end: its revision is closed, and the run is planned again as the next, once; see revisions.go.
+// not the end: its revision is closed, and the run is planned again as the next, once, or a few times where files would be too
+// large; see revisions.go.
 //
 // It may be started by a schedule, a trigger, a backfill, the UI or by hand, and twice at once: what keeps it exact
 // lies at the destination and not in the workflow's id. A run that is published already ends as already_done.
@@ -59,6 +60,11 @@ type exportRun struct {
 	// hasClosed tells that this execution has closed a revision, which it may do once; ownClosed that it found one closed
 	// that it was working.
 	hasClosed, ownClosed bool
+	// chunkRows bounds the rows of a chunk when closed revisions have taught it; 0 leaves it to the definition. cuts counts
+	// the revisions that this execution closed for that, and closedOtherwise tells that it closed one for another reason.
+	chunkRows       uint64
+	cuts            int
+	closedOtherwise bool
 	// published is the publication by somebody else that ended the run, if one did.
 	published *export.Publication
 	progress  export.Progress
@@ -209,7 +215,7 @@ func (r *exportRun) prepare(ctx workflow.Context, closing export.Closing) (activ
 	r.at(ctx, "planning")
 	var plan export.Plan
 	var prepared activities.Prepared
-	task := activities.PlanTask{RunTask: r.task(), Closing: closing}
+	task := activities.PlanTask{RunTask: r.task(), Closing: closing, ChunkRows: r.chunkRows}
 	if err := workflow.ExecuteActivity(r.longStep(ctx, "count the rows and cut them into chunks"), steps.PlanRun, task).Get(ctx, &plan); err != nil {
 		return prepared, err
 	}

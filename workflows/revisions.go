@@ -21,6 +21,17 @@ func closesRevisions(ctx workflow.Context) bool {
 	return workflow.GetVersion(ctx, changeRevisions, workflow.DefaultVersion, 1) >= 1
 }
 
+// changeCuts marks executions that close more than one revision, each with files that would be too large.
+const changeCuts = "cut-chunks-finer"
+
+// cutsFiner tells whether this execution may close another revision. It is asked only where it would.
+func cutsFiner(ctx workflow.Context) bool {
+	return workflow.GetVersion(ctx, changeCuts, workflow.DefaultVersion, 1) >= 1
+}
+
+// maxCuts bounds how often one execution has its chunks cut finer. Each time files are at most nine tenths of what they were.
+const maxCuts = 5
+
 // maxRevisions bounds the revisions that one execution looks at. Each but its own one was closed by somebody else.
 const maxRevisions = 20
 
@@ -85,18 +96,33 @@ func (r *exportRun) foundOtherDefinition(ctx workflow.Context, plan export.Plan)
 		return r.superseded(ctx, export.Publication{Run: plan.Run, DefinitionHash: plan.DefinitionHash, By: plan.By},
 			fmt.Sprintf("workflow %s works revision %d by another definition of the export", plan.By.WorkflowID, plan.Run.Revision))
 	}
+	r.closedOtherwise = true
 	reason := fmt.Sprintf("its plan, by workflow %s, is of another definition of the export", plan.By.WorkflowID)
 	return r.close(ctx, export.KindConfig, reason)
 }
 
 // closeIfUnworkable closes the revision after a failure that no repetition mends, so that nobody adopts what is there. The
-// first time the next revision is worked then; the second time the run has failed all the same.
+// first time the next revision is worked then; the second time the run has failed all the same. A revision with files that
+// would be too large is closed with the number of rows that fit, and the next is planned by it, a few times over: another
+// file may be the larger one.
 func (r *exportRun) closeIfUnworkable(ctx workflow.Context, cause error) (*export.Outcome, error) {
-	if !isUnworkable(cause) || !closesRevisions(ctx) {
+	details := unworkableBy(cause)
+	if !details.Unworkable || !closesRevisions(ctx) {
 		return nil, cause
 	}
+	again := !r.hasClosed
+	if details.ChunkRows > 0 {
+		if r.chunkRows == 0 || details.ChunkRows < r.chunkRows {
+			r.chunkRows = details.ChunkRows
+		}
+		r.cuts++
+		again = again || r.cuts <= maxCuts && cutsFiner(ctx)
+	} else {
+		again = again || !r.closedOtherwise && cutsFiner(ctx)
+		r.closedOtherwise = true
+	}
 	kind, message := r.explain(cause)
-	if !r.hasClosed {
+	if again {
 		return r.close(ctx, kind, message)
 	}
 	failed := *r
@@ -107,16 +133,20 @@ func (r *exportRun) closeIfUnworkable(ctx workflow.Context, cause error) (*expor
 	return nil, cause
 }
 
-func isUnworkable(err error) bool {
+// unworkableBy is what an activity's failure says of the plan, and nothing for every other error.
+func unworkableBy(err error) activities.FailureDetails {
 	var failure *temporal.ApplicationError
 	var details activities.FailureDetails
-	return errors.As(err, &failure) && failure.HasDetails() && failure.Details(&details) == nil && details.Unworkable
+	if !errors.As(err, &failure) || !failure.HasDetails() || failure.Details(&details) != nil {
+		return activities.FailureDetails{}
+	}
+	return details
 }
 
 // close closes the revision at hand, and goes on with the next; it may have been published, or closed, by somebody else.
 func (r *exportRun) close(ctx workflow.Context, kind export.Kind, reason string) (*export.Outcome, error) {
 	r.at(ctx, "closing")
-	task := activities.CloseTask{RunTask: r.task(), Kind: kind, Reason: reason, Durations: r.durations}
+	task := activities.CloseTask{RunTask: r.task(), Kind: kind, Reason: reason, ChunkRows: r.chunkRows, Durations: r.durations}
 	var committed activities.Committed
 	summary := fmt.Sprintf("close revision %d", r.run.Revision)
 	if err := workflow.ExecuteActivity(r.step(ctx, stepTime, summary), steps.CloseRun, task).Get(ctx, &committed); err != nil {
@@ -156,6 +186,7 @@ func (r *exportRun) goOnAfter(ctx workflow.Context, closed export.Closed) {
 	workflow.GetLogger(ctx).Info("a revision is closed", "run", closed.Run.String(), "reason", closed.Reason)
 	r.closed = append(r.closed, closed)
 	r.run.Revision = closed.Run.Revision + 1
+	r.chunkRows = closed.ChunkRows
 	r.plan = nil
 	r.taken = nil
 	r.progress = export.Progress{Step: r.progress.Step, Run: r.run}

@@ -119,6 +119,17 @@ func (w chunkWork) write(ctx context.Context, sent *content) (*object, error) {
 	return w.writeInParts(ctx, stop, rows, (*first)[:n], sent)
 }
 
+// tooLarge is the error of a chunk whose file is larger than max_file_size: by its size, which is known now, the next plan
+// cuts finer. One tenth is for rows that are larger than these.
+func (w chunkWork) tooLarge(bytes uint64) error {
+	err := export.Errorf(export.KindConfig, "its %d rows make a file of %d bytes or more, and max_file_size is %s", w.Chunk.Rows, bytes, size(w.maxFile))
+	if w.Chunk.Rows <= 1 {
+		return export.Errorf(export.KindConfig, "%w: make max_file_size larger", err)
+	}
+	err = export.Errorf(export.KindConfig, "%w: the next revision has smaller chunks; make chunk_rows smaller to plan them so at once, or max_file_size larger", err)
+	return export.TooLarge(err, uint64(float64(w.Chunk.Rows)*float64(w.maxFile)/float64(bytes)*0.9))
+}
+
 // whole ends the file: nothing may be completed before it agrees with the plan.
 func (w chunkWork) whole(rows *passage) (content, error) {
 	if !rows.ended {

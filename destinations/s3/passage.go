@@ -32,6 +32,9 @@ type passage struct {
 	ended    bool // io.EOF has come
 	passed   atomic.Uint64
 	progress func(uint64)
+	// limit bounds the file, and tooLarge words the error of one that is larger. A limit of 0 does not.
+	limit    uint64
+	tooLarge func(bytes uint64) error
 }
 
 func (w chunkWork) openSource(ctx context.Context) (*passage, error) {
@@ -39,7 +42,11 @@ func (w chunkWork) openSource(ctx context.Context) (*passage, error) {
 	if err != nil {
 		return nil, sourceError(err)
 	}
-	return w.newPassage(source)
+	rows, err := w.newPassage(source)
+	if err == nil {
+		rows.limit, rows.tooLarge = w.maxFile, w.tooLarge
+	}
+	return rows, err
 }
 
 func (w chunkWork) newPassage(from io.ReadCloser) (*passage, error) {
@@ -68,6 +75,9 @@ func (p *passage) fill(buffer []byte) (int, error) {
 		}
 		p.passed.Add(uint64(n))
 		p.tell()
+		if p.limit > 0 && p.passed.Load() > p.limit {
+			return filled, p.measure(err)
+		}
 		switch {
 		case err == io.EOF: // a wrapped EOF is an error that somebody explains, not the end
 			p.ended = true
@@ -78,6 +88,24 @@ func (p *passage) fill(buffer []byte) (int, error) {
 		}
 	}
 	return filled, nil
+}
+
+// measured is how many times its limit of a file is read to learn its size.
+const measured = 16
+
+// measure reads on, once a file is larger than it may be, to learn by how much.
+func (p *passage) measure(err error) error {
+	piece := make([]byte, 256<<10)
+	for err == nil && p.passed.Load() < measured*p.limit {
+		var n int
+		n, err = p.from.Read(piece)
+		p.passed.Add(uint64(n))
+		p.tell()
+	}
+	if err != nil && err != io.EOF {
+		return sourceError(err)
+	}
+	return p.tooLarge(p.passed.Load())
 }
 
 // tell reports the progress so far, from any goroutine.

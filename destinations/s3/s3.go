@@ -41,6 +41,8 @@ type Destination struct {
 	prefix   string
 	key      keyTemplate // "" for defaultKey
 	encoding export.Encoding
+	// maxFile bounds a file in bytes; 0 does not.
+	maxFile uint64
 	// encryption is nil where the bucket's own holds.
 	encryption *encryption
 }
@@ -67,6 +69,7 @@ func open(ctx context.Context, connectionBlock, settingsBlock json.RawMessage, _
 		prefix:     form.Prefix,
 		key:        form.Key,
 		encoding:   form.encoding(),
+		maxFile:    uint64(form.MaxFileSize),
 		encryption: reach.encryption,
 	}, nil
 }

@@ -22,9 +22,11 @@ type settings struct {
 	Compression export.Compression `json:"compression"`
 	// Key makes the keys of data files; left out, and normalised to nothing, it is defaultKey.
 	Key keyTemplate `json:"key,omitempty"`
+	// MaxFileSize bounds a file; 0, when left out, does not.
+	MaxFileSize size `json:"max_file_size,omitempty"`
 }
 
-var settingsFields = []string{"prefix", "format", "compression", "key"}
+var settingsFields = []string{"prefix", "format", "compression", "key", "max_file_size"}
 
 // maxPrefix leaves room in S3's 1,024 bytes of a key for the rest of a run's longest name, about 200 bytes.
 const maxPrefix = 512
