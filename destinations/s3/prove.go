@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/millrace/millrace/export"
+	"github.com/millrace/millrace/internal/failpoint"
 )
 
 // proveAtOnce is how many objects are asked for at a time.
@@ -18,6 +19,9 @@ const proveAtOnce = 16
 func (d *Destination) Prove(ctx context.Context, plan export.Plan, receipts []export.Receipt) (export.Proof, error) {
 	if err := export.CheckReceipts(plan, receipts); err != nil {
 		return export.Proof{}, err
+	}
+	if err := failpoint.Hit(ctx, "s3.prove"); err != nil {
+		return export.Proof{}, d.explain(ctx, "prove "+plan.Run.String(), err)
 	}
 	var stored atomic.Uint64
 	planHash := plan.Hash()
@@ -43,7 +47,7 @@ func (d *Destination) Prove(ctx context.Context, plan export.Plan, receipts []ex
 	for _, receipt := range receipts {
 		proof.WrittenRows += receipt.Rows
 	}
-	return proof, nil
+	return proof, d.explain(ctx, "prove "+plan.Run.String(), failpoint.Hit(ctx, "s3.proved"))
 }
 
 // compare holds what the store says against a receipt.

@@ -16,7 +16,7 @@ var (
 	storeBoundaries = []string{
 		"s3.looked", "s3.plan.put", "s3.plan.answered", "s3.chunk.begun", "s3.object.put", "s3.object.answered", "s3.upload.created",
 		"s3.part.sent", "s3.part.answered", "s3.complete.sent", "s3.complete.answered", "s3.receipt", "s3.readback", "s3.readback.done",
-		"s3.manifest.put", "s3.manifest.answered",
+		"s3.prove", "s3.proved", "s3.manifest.put", "s3.manifest.answered",
 	}
 	tableBoundaries = []string{
 		"postgres.looked", "postgres.plan.put", "postgres.plan.answered", "postgres.chunk.begun", "postgres.staging.created", "postgres.copied",
@@ -59,7 +59,7 @@ func ExportDeck(deal int) (deck []Fault) {
 }
 
 // othersInADeal makes a deck of a hundred cards, so that 300 rounds hit each boundary six times.
-const othersInADeal = 20
+const othersInADeal = 16
 
 // otherFaults are those without a boundary, different kinds in turn.
 func otherFaults() []Fault {
@@ -121,8 +121,8 @@ const mostAtOnce = workersOnStage - 1
 const workersOnStage = 4
 
 // Volley brings a fault about, and beside it others of the hand that may come at once, each at a worker of its own. It
-// returns those that came, those that found nothing to break, and the rest of the hand.
-func Volley(ctx context.Context, stage *Stage, random *rand.Rand, hand []Fault) (came, missed, rest []Fault, err error) {
+// returns those that came, at most so many, those that found nothing to break, and the rest of the hand.
+func Volley(ctx context.Context, stage *Stage, random *rand.Rand, hand []Fault, most int) (came, missed, rest []Fault, err error) {
 	first, rest := hand[0], hand[1:]
 	if first.On == nil {
 		did, err := first.Do(ctx, stage, rand.New(rand.NewPCG(random.Uint64(), 1)))
@@ -138,10 +138,15 @@ func Volley(ctx context.Context, stage *Stage, random *rand.Rand, hand []Fault) 
 		}
 	}
 	random.Shuffle(len(awake), func(i, k int) { awake[i], awake[k] = awake[k], awake[i] })
-	faults := []Fault{first}
-	for len(rest) > 0 && rest[0].On != nil && len(faults) < min(mostAtOnce, len(awake)) {
-		faults, rest = append(faults, rest[0]), rest[1:]
+	faults, others := []Fault{first}, []Fault{}
+	for _, fault := range rest {
+		if fault.On != nil && len(faults) < min(mostAtOnce, len(awake), most) {
+			faults = append(faults, fault)
+		} else {
+			others = append(others, fault)
+		}
 	}
+	rest = others
 	did := make([]bool, len(faults))
 	var all sync.WaitGroup
 	for i, fault := range faults[:min(len(faults), len(awake))] {

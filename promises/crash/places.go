@@ -27,15 +27,16 @@ const scheduledPrefix = "scheduled"
 
 // spoils has what is stored changed before it is published. The workers are held at a place between the two meanwhile.
 func spoils(destination string) func(context.Context, *Stage, *rand.Rand, string) ([]*Service, error) {
-	// No object may go that is proved already: nothing could tell between proof and manifest. So no receipt is given and
-	// no manifest is written meanwhile. A transaction proves by itself.
-	between, held, spoil := "s3.receipt", "s3.receipt=wait;s3.manifest.put=wait", (*Places).removeObjects
+	// No object may go that is proved already: nothing could tell between proof and manifest. So no run is proved meanwhile,
+	// by any worker. A transaction proves by itself.
+	between, held, spoil := "s3.receipt", "s3.receipt=wait;s3.prove=wait", (*Places).removeObjects
 	if destination == "postgres" {
 		between, held, spoil = "postgres.publish.begun", "postgres.publish.begun=wait@1", (*Places).removeRows
 	}
 	return func(ctx context.Context, stage *Stage, _ *rand.Rand, list string) ([]*Service, error) {
+		stage.Asleep.Drain()
 		armed := stage.arm(held + ";" + list)
-		if awaitAnyHit(ctx, armed, between+"=wait", exportHitWithin) == nil {
+		if len(armed) < len(stage.Workers) || awaitAnyHit(ctx, armed, between+"=wait", exportHitWithin) == nil {
 			stage.disarm(armed)
 			return nil, nil
 		}
