@@ -26,14 +26,14 @@ var (
 	ledgerBoundaries = []string{"ledger.insert", "ledger.inserted"}
 	// Somebody has to cancel a run, or to spoil its revision.
 	cancelBoundaries = map[string]string{"s3.abort": "s3", "s3.aborted": "s3", "postgres.abort": "postgres", "postgres.aborted": "postgres"}
-	closeBoundaries  = map[string]string{"s3.close.put": "s3", "s3.close.answered": "s3", "postgres.close.commit": "postgres", "postgres.close.committed": "postgres"}
+	closeBoundaries  = map[string]string{"s3.closed.put": "s3", "s3.closed.answered": "s3", "postgres.close.commit": "postgres", "postgres.close.committed": "postgres"}
 )
 
 // ExportBoundaries are the boundaries of exports, in the order of a run.
 func ExportBoundaries() []string {
 	all := append(append(append([]string{}, storeBoundaries...), tableBoundaries...), ledgerBoundaries...)
 	return append(all, "s3.abort", "s3.aborted", "postgres.abort", "postgres.aborted",
-		"s3.close.put", "s3.close.answered", "postgres.close.commit", "postgres.close.committed")
+		"s3.closed.put", "s3.closed.answered", "postgres.close.commit", "postgres.close.committed")
 }
 
 // ExportDeck is one card of each boundary's kill and stop, and some of the other faults, in a fixed order: the next ones with
@@ -109,7 +109,7 @@ const exportHitWithin = 10 * time.Second
 // atExport lets a worker act there.
 func atExport(point, action string) Fault {
 	return Fault{Name: point + "=" + action, On: func(ctx context.Context, stage *Stage, random *rand.Rand, w *Service) bool {
-		nth, lasts, hit := 1+random.IntN(3), exportZombie(random), point+"="+action
+		nth, lasts, hit := 1+random.IntN(2), exportZombie(random), point+"="+action
 		return w.Arm(fmt.Sprintf("%s@%d", hit, nth)) == nil && stage.awaitFirst(ctx, []*Service{w}, hit, exportHitWithin, lasts)
 	}}
 }

@@ -222,8 +222,8 @@ func (e *Exporter) note(change func()) {
 	change()
 }
 
-// Open are the runs that are not published yet, in no order.
-func (e *Exporter) Open() (open []*target) {
+// openRuns are the runs that are not published yet, by name.
+func (e *Exporter) openRuns() (open []*target) {
 	e.note(func() {
 		for _, t := range e.open {
 			open = append(open, t)
@@ -247,8 +247,8 @@ func (e *Exporter) Told() (told []string) {
 // spoil notes that somebody makes a run's revision unworkable.
 func (e *Exporter) spoil(name string) { e.note(func() { e.perhaps[name] = true }) }
 
-// Done are the runs that are published.
-func (e *Exporter) Done() (done []*target) {
+// publishedRuns are the runs that are published.
+func (e *Exporter) publishedRuns() (done []*target) {
 	e.note(func() { done = slices.Clone(e.done) })
 	return done
 }
@@ -262,7 +262,7 @@ func (e *Exporter) IsSpoiled(name string) (is bool) {
 // Spoiled are the workflows of the runs that somebody has spoiled.
 func (e *Exporter) Spoiled() map[string]bool {
 	spoiled := map[string]bool{}
-	for _, t := range append(e.Open(), e.Done()...) {
+	for _, t := range append(e.openRuns(), e.publishedRuns()...) {
 		e.note(func() { spoiled[t.workflowID] = e.perhaps[t.name()] })
 	}
 	return spoiled

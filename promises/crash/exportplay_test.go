@@ -206,7 +206,7 @@ func (p *exportPlay) reach(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer connection.Close(t.Context())
+	defer func() { _ = connection.Close(t.Context()) }()
 	if _, err := connection.Exec(t.Context(), "CREATE SCHEMA "+name); err != nil {
 		t.Fatal(err)
 	}
@@ -263,7 +263,7 @@ func (p *exportPlay) scheduled(f family) export.Definition {
 // unpublished are the runs that have not come to their end: those that were started, resets and second executions of them,
 // and those that schedules owe by now.
 func (p *exportPlay) unpublished(ctx context.Context, due time.Time) (left []string, err error) {
-	for _, t := range p.Exports.Open() {
+	for _, t := range p.Exports.openRuns() {
 		left = append(left, t.name())
 	}
 	count, err := p.temporal.CountWorkflow(ctx, &workflowservice.CountWorkflowExecutionsRequest{

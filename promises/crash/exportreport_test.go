@@ -32,7 +32,7 @@ func (p *exportPlay) sentence(ctx context.Context) (faults []string, err error) 
 	if err := rows.Err(); err != nil {
 		return nil, err
 	}
-	for _, t := range p.Exports.Done() {
+	for _, t := range p.Exports.publishedRuns() {
 		is := t.definition.Destination == "postgres" && p.tables.Published(t)
 		if t.definition.Destination == "s3" {
 			if is, err = p.files.Published(ctx, t); err != nil {

@@ -45,7 +45,7 @@ func (j *TableJudge) Glance(ctx context.Context) (faults []string, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("reach postgres: %w", err)
 	}
-	defer connection.Close(context.WithoutCancel(ctx))
+	defer func() { _ = connection.Close(context.WithoutCancel(ctx)) }()
 	tx, err := connection.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
 	if err != nil {
 		return nil, err
@@ -192,7 +192,7 @@ func (j *TableJudge) Unnamed(ctx context.Context) (staging int, err error) {
 	if err != nil {
 		return 0, fmt.Errorf("reach postgres: %w", err)
 	}
-	defer connection.Close(context.WithoutCancel(ctx))
+	defer func() { _ = connection.Close(context.WithoutCancel(ctx)) }()
 	err = connection.QueryRow(ctx, `SELECT count(*) FROM pg_class WHERE relnamespace = $1::regnamespace AND relkind = 'r'
 		AND starts_with(relname, 'millrace_') AND relname NOT IN ('millrace_runs', 'millrace_plans')`, j.schema).Scan(&staging)
 	return staging, err

@@ -45,7 +45,7 @@ func temporalFaults() []Fault {
 
 // inMidChunk finds a run that has a chunk under way; of one kind of destination, unless that is empty.
 func (e *Exporter) inMidChunk(ctx context.Context, random *rand.Rand, destination string) *target {
-	open := e.Open()
+	open := e.openRuns()
 	random.Shuffle(len(open), func(i, k int) { open[i], open[k] = open[k], open[i] })
 	for _, t := range open {
 		if destination != "" && t.definition.Destination != destination {
@@ -61,7 +61,7 @@ func (e *Exporter) inMidChunk(ctx context.Context, random *rand.Rand, destinatio
 // writing are the runs of which every execution still writes chunks.
 func (e *Exporter) writing(ctx context.Context) map[string]bool {
 	writing := map[string]bool{}
-	for _, t := range e.Open() {
+	for _, t := range e.openRuns() {
 		reset := false
 		e.note(func() { reset = e.wasReset[t.name()] })
 		if reset || !e.writes(ctx, t.workflowID) {
@@ -94,7 +94,7 @@ const mostLookedAt = 12
 
 // reset takes a run, open or ended, back to just before a step.
 func (e *Exporter) reset(ctx context.Context, random *rand.Rand, activity string) bool {
-	candidates := e.Open()
+	candidates := e.openRuns()
 	e.note(func() { candidates = append(candidates, e.done[max(0, len(e.done)-10):]...) })
 	random.Shuffle(len(candidates), func(i, k int) { candidates[i], candidates[k] = candidates[k], candidates[i] })
 	for _, t := range candidates[:min(mostLookedAt, len(candidates))] {
