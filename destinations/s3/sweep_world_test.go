@@ -133,6 +133,25 @@ func TestASweepThatFailsEndsNothing(t *testing.T) {
 	}
 }
 
+// Killed in the middle of a sweep, a process leaves what it has not come to for the next, and its run can be done by another.
+func TestAProcessKilledWhileItSweepsIsSucceeded(t *testing.T) {
+	for point, left := range map[string]int{"s3.sweep.abort": 2, "s3.sweep.aborted": 1} {
+		t.Run(point, func(t *testing.T) {
+			b := newBucket(t)
+			aged := b.aged(t, 100*time.Hour, b.begun(t, ownFolder+"r0001-00000.jsonl"), b.begun(t, ownFolder+"r0001-00001.jsonl"))
+			plan := planOf(t, 10)
+			isKilled(t, point, childRun{Connection: aged.connection, Plan: plan})
+			if got := len(b.unfinished(t)); got != left {
+				t.Errorf("%d uploads are left, want %d", got, left)
+			}
+			if _, err := runOnce(t.Context(), aged.open(t, jsonSettings), plan); err != nil {
+				t.Fatalf("the successor: %v", err)
+			}
+			b.wantRun(t, 0)
+		})
+	}
+}
+
 // Whoever may not list uploads exports all the same, and a check tells him.
 func TestWhoMayNotListUploadsIsNotSwept(t *testing.T) {
 	b := newBucket(t)
