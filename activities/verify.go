@@ -26,14 +26,15 @@ type VerifyProgress struct {
 const verifyAtOnce = 2
 
 // VerifyRun reads every file of a published run again, and holds it against the manifest: size, checksum, entity tag, rows
-// and hash. What differs is part of the answer and no error. It changes nothing.
+// and hash; or its rows in a table, number and hash. What differs is part of the answer and no error. It changes nothing.
 func (s *Steps) VerifyRun(ctx context.Context, task RunTask) (export.Verification, error) {
 	destination, _, err := s.open(ctx, task.Definition)
 	if err != nil {
 		return export.Verification{}, failure(ctx, err)
 	}
 	files, can := destination.(destinations.ReadsBack)
-	if !can {
+	rows, inTable := destination.(destinations.ReadsPublished)
+	if !can && !inTable {
 		return export.Verification{}, failure(ctx, export.Errorf(export.KindConfig, "what lies at a destination of kind %q cannot be read back", task.Definition.Destination))
 	}
 	manifest, err := destination.Published(ctx, task.Run)
@@ -46,7 +47,13 @@ func (s *Steps) VerifyRun(ctx context.Context, task RunTask) (export.Verificatio
 	}
 	found.Run, found.Rows, found.Bytes, found.Files = manifest.Run, manifest.Rows, manifest.Bytes, len(manifest.Receipts)
 	found.Manifest, found.Content, found.Result = manifest.Location, manifest.Proof.Source, export.VerifiedWhole
-	differences, err := s.verifyFiles(ctx, files, *manifest)
+	var differences []export.Difference
+	var untold string
+	if can {
+		differences, err = s.verifyFiles(ctx, files, *manifest)
+	} else {
+		differences, untold, err = verifyRows(ctx, rows, *manifest)
+	}
 	if errors.Is(err, errHangs) {
 		err = export.Errorf(export.KindDestinationUnavailable, "verify %s: no byte has moved for too long: %w", manifest.Run, err)
 	}
@@ -66,10 +73,19 @@ func (s *Steps) VerifyRun(ctx context.Context, task RunTask) (export.Verificatio
 		slices.SortFunc(differences, func(a, b export.Difference) int { return cmp.Compare(a.Chunk, b.Chunk) })
 		found.Differences = differences[:min(len(differences), export.MaxDifferences)]
 		found.MoreDifferences = len(differences) - len(found.Differences)
+	case untold != "":
+		found.Result, found.Differences = export.VerifiedUntold, []export.Difference{{Chunk: -1, What: untold}}
 	case found.Content == nil:
 		found.Result = export.VerifiedUnproved
 	}
 	return found, nil
+}
+
+// verifyRows reads the rows of a run in a table. What hangs is ended by the bound of its attempt.
+func verifyRows(ctx context.Context, rows destinations.ReadsPublished, manifest export.Manifest) ([]export.Difference, string, error) {
+	defer alive(ctx)()
+	found, err := rows.ReadPublished(ctx, manifest)
+	return found.Differences, found.Untold, err
 }
 
 // verifyFiles reads all files of a manifest. One that hangs ends by itself after a heartbeat timeout, as a chunk does.

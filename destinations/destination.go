@@ -73,6 +73,20 @@ type HoldsRows interface {
 	ReadRows(ctx context.Context, run export.Run, receipt export.Receipt, columns []export.Column) (export.Content, error)
 }
 
+// ReadsPublished is what a destination can do that tells the rows of a published run, where readers read them, from others.
+type ReadsPublished interface {
+	// ReadPublished reads the rows of a published run again, and holds them against its manifest. It changes nothing.
+	ReadPublished(ctx context.Context, manifest export.Manifest) (PublishedRows, error)
+}
+
+// PublishedRows is what became of a published run's rows. The zero value: they are as they were published.
+type PublishedRows struct {
+	// Differences say what is otherwise.
+	Differences []export.Difference
+	// Untold says why it cannot be told whether all of the rows are as they were published; empty when it can.
+	Untold string
+}
+
 // Reader reads files of exported rows, and computes what they hold from their values: ClickHouse does.
 type Reader interface {
 	// Holds reads one file to its end, unless its content is settled before. It answers false, and in which way, when
@@ -161,10 +175,13 @@ type Shape struct {
 	Key []string
 	// Version is the column that is greater in the newer of two rows of one key; empty when rows never change.
 	Version string
+	// Arrival is the column that intervals are cut by, and Team the one with the team's number, empty when there is none.
+	// They need not be exported.
+	Arrival, Team string
 }
 
 // ShapeOf is what a definition exports.
 func ShapeOf(definition export.Definition) Shape {
 	columns, _ := definition.Exported() // a normalised definition is valid
-	return Shape{Model: definition.Model.Name, Columns: columns, Key: definition.Model.Identity(), Version: definition.Model.Order()}
+	return Shape{Model: definition.Model.Name, Columns: columns, Key: definition.Model.Identity(), Version: definition.Model.Order(), Arrival: definition.Model.ArrivalColumn(), Team: definition.Model.TeamColumn()}
 }

@@ -161,6 +161,14 @@ func (m Model) All() []Column {
 	return m.Columns
 }
 
+// TeamColumn is the column with the number of the team, or "" when rows are nobody's.
+func (m Model) TeamColumn() string {
+	if m.BuiltIn() {
+		return "team_id"
+	}
+	return m.Team
+}
+
 // ArrivalColumn is the column that intervals are cut by.
 func (m Model) ArrivalColumn() string {
 	if m.BuiltIn() {

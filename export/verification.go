@@ -17,6 +17,8 @@ const (
 	// VerifiedUnproved: the files are those that were published, by size, entity tag and checksum, but their manifest has no
 	// hashes to hold their rows against: a program before there were any has written it.
 	VerifiedUnproved = "unproved"
+	// VerifiedUntold: nothing was found that differs, and not everything could be compared; the only difference says why.
+	VerifiedUntold = "untold"
 )
 
 // Verification is what was found of one interval.

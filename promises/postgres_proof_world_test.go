@@ -122,3 +122,64 @@ func TestRowsThatPostgresHasOtherwiseAreNotPublished(tt *testing.T) {
 		t.Errorf("the proof is %+v", proof)
 	}
 }
+
+// What happens to rows after they were published is found by whoever asks, with the interval, and with a run column the chunk.
+// Where rows are merged it is said that it cannot be told.
+func TestVerifyNamesWhatHasChangedInPostgres(tt *testing.T) {
+	tt.Parallel()
+	t := newThread(tt)
+	const hours = 4
+	var blocks []eventstore.Block
+	for n := range hours {
+		for i := range 3 {
+			made, _ := block(hour(n).Start.Add(time.Duration(i)*time.Minute), 1, 1000, `{"n": 1}`)
+			blocks = append(blocks, made)
+		}
+	}
+	eventstoretest.LoadPast(tt, t.events, blocks...)
+	t.work()
+	changes := []string{
+		"",
+		"DELETE FROM SCHEMA.%[1]s WHERE ctid = (SELECT ctid FROM SCHEMA.%[1]s WHERE inserted_at >= '%[2]s' AND inserted_at < '%[3]s' LIMIT 1)",
+		"INSERT INTO SCHEMA.%[1]s SELECT * FROM SCHEMA.%[1]s WHERE inserted_at >= '%[2]s' AND inserted_at < '%[3]s' LIMIT 1",
+		"UPDATE SCHEMA.%[1]s SET event = event || ' ' WHERE ctid = (SELECT ctid FROM SCHEMA.%[1]s WHERE inserted_at >= '%[2]s' AND inserted_at < '%[3]s' LIMIT 1)",
+	}
+	w := newWarehouse(t)
+	for table, test := range map[string]struct {
+		mode, more string
+		want       []string
+		chunk      int
+	}{
+		"appended": {"append", "", []string{export.VerifiedWhole, export.VerifiedDiffers, export.VerifiedDiffers, export.VerifiedDiffers}, -1},
+		"named":    {"append", `, "run_column": "millrace_run"`, []string{export.VerifiedWhole, export.VerifiedDiffers, export.VerifiedDiffers, export.VerifiedDiffers}, 1},
+		"merged":   {"merge", "", []string{export.VerifiedWhole, export.VerifiedUntold, "", export.VerifiedDiffers}, -1},
+	} {
+		definition := w.into(table+"-rows", 1, test.mode)
+		definition.ChunkRows = 1000
+		definition.Settings = json.RawMessage(fmt.Sprintf(`{"schema": %q, "table": %q, "mode": %q, "create": true%s}`, w.schema, table, test.mode, test.more))
+		for n := range hours {
+			t.run(definition, hour(n))
+		}
+		for n, change := range changes {
+			start := hour(n).Start.Add(time.Minute) // the second chunk
+			if change != "" && test.want[n] != "" {
+				w.do(t, fmt.Sprintf(change, table, start.Format(time.RFC3339), start.Add(time.Minute).Format(time.RFC3339)))
+			}
+		}
+		report, err := t.starter.Verify(t.Context(), definition, export.Interval{Start: hour(0).Start, End: hour(hours - 1).End})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for n, interval := range report.Intervals {
+			switch want := test.want[n]; {
+			case want == "":
+			case interval.Result != want || want == export.VerifiedWhole && len(interval.Differences) > 0:
+				t.Errorf("%s, hour %d: %s, %+v", table, n, interval.Result, interval.Differences)
+			case want != export.VerifiedWhole && (len(interval.Differences) != 1 || interval.Differences[0].Chunk != test.chunk):
+				t.Errorf("%s, hour %d: %+v", table, n, interval.Differences)
+			case want != export.VerifiedWhole:
+				t.Logf("%s: chunk %d: %s", interval.Run, interval.Differences[0].Chunk, interval.Differences[0].What)
+			}
+		}
+	}
+}

@@ -366,12 +366,45 @@ func TestAppendingTakesNoSecondRevision(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := s.open(t, nil).Publish(t.Context(), manifest)
-	if export.KindOf(err) != export.KindConfig || !strings.Contains(fmt.Sprint(err), "mode append takes no further revision; use mode merge") {
+	if export.KindOf(err) != export.KindConfig || !strings.Contains(fmt.Sprint(err), "mode append takes no further revision without run_column; set it, or use mode merge") {
 		t.Errorf("got %v (%s)", err, export.KindOf(err))
 	}
 	if got := s.text(t, "SELECT count(*) FROM SCHEMA.events"); got != "3" {
 		t.Errorf("%s rows", got)
 	}
+}
+
+// With a run column it can: the rows of both revisions are there, and each says which it is of.
+func TestARunColumnTellsRevisionsApart(t *testing.T) {
+	s := newSchema(t)
+	more := map[string]any{"run_column": "millrace_run"}
+	plan := s.planOf(t, 0, 3, more)
+	if _, err := runOnce(t.Context(), s.open(t, more), plan, someRows(3)); err != nil {
+		t.Fatal(err)
+	}
+	plan.Run.Revision = 2
+	d := s.open(t, more)
+	if err := d.writePlan(t.Context(), plan); err != nil {
+		t.Fatal(err)
+	}
+	receipt, err := d.WriteChunk(t.Context(), destinations.ChunkTask{Run: plan.Run, Chunk: plan.Chunks[0], PlanHash: plan.Hash(), Source: someRows(3)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		published, err := d.Publish(t.Context(), export.NewManifest(plan, []export.Receipt{receipt}, export.Proof{}, plan.By))
+		if err != nil || published.Run.Revision != 2 {
+			t.Fatalf("revision %d, %v", published.Run.Revision, err)
+		}
+	}
+	got := s.list(t, "SELECT millrace_run || ' ' || count(*) FROM "+s.name+".events GROUP BY millrace_run ORDER BY 1")
+	const run = "shop-rows/20261123T100000Z--20261123T110000Z/"
+	if want := []string{run + "r0001-00000 3", run + "r0002-00000 3"}; !slices.Equal(got, want) {
+		t.Errorf("there are %v, want %v", got, want)
+	}
+	s.do(t, "ALTER TABLE SCHEMA.events DROP COLUMN millrace_run")
+	_, err = d.Prepare(t.Context(), s.planOf(t, 1, 1, more))
+	wantError(t, err, export.KindSchema, `run_column "millrace_run" is missing: add it as text`)
 }
 
 // Whatever somebody does to a staging table between the copy and the publication is seen inside the transaction: a crash

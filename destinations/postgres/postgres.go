@@ -44,11 +44,15 @@ type Destination struct {
 	// key tells rows apart, and version which of two of one key is newer: merge goes by them.
 	key     []string
 	version string
+	// arrival is the column that intervals are cut by, and team that of the team's number, or "".
+	arrival, team string
 }
 
 var (
 	_ destinations.Destination = (*Destination)(nil)
 	_ destinations.HoldsRows   = (*Destination)(nil)
+
+	_ destinations.ReadsPublished = (*Destination)(nil)
 )
 
 // encoding is what Postgres reads; see assumptions/postgres_test.go.
@@ -69,5 +73,8 @@ func open(_ context.Context, connectionBlock, settingsBlock json.RawMessage, sha
 		return nil, err
 	}
 	form.model = shape.Model
-	return &Destination{config: config, settings: form, columns: shape.Columns, key: shape.Key, version: shape.Version}, nil
+	return &Destination{
+		config: config, settings: form, columns: shape.Columns,
+		key: shape.Key, version: shape.Version, arrival: shape.Arrival, team: shape.Team,
+	}, nil
 }

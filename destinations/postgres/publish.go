@@ -52,7 +52,7 @@ func (d *Destination) Publish(ctx context.Context, manifest export.Manifest) (ex
 	case holds == nil || holds.Run.Revision < manifest.Run.Revision && errors.Is(err, errUnknownCommit):
 		return export.Manifest{}, d.explain(ctx, act, err) // the COMMIT did not come to be, or is still on its way
 	case holds.Run.Revision < manifest.Run.Revision:
-		return export.Manifest{}, export.Errorf(export.KindConfig, "%s: revision %d is published, and its rows in %s cannot be told from others: mode append takes no further revision; use mode merge", manifest.Run, holds.Run.Revision, d.settings.target())
+		return export.Manifest{}, export.Errorf(export.KindConfig, "%s: revision %d is published, and its rows in %s cannot be told from others: mode append takes no further revision without run_column; set it, or use mode merge", manifest.Run, holds.Run.Revision, d.settings.target())
 	}
 	d.sweepRun(ctx, holds.Run)
 	return *holds, nil
@@ -96,7 +96,7 @@ func (d *Destination) move(ctx context.Context, tx pgx.Tx, manifest export.Manif
 		return err
 	}
 	for _, receipt := range manifest.Receipts {
-		if err := d.moveChunk(ctx, tx, receipt, columns); err != nil {
+		if err := d.moveChunk(ctx, tx, manifest.Run, receipt, columns); err != nil {
 			return err
 		}
 	}
@@ -137,7 +137,7 @@ func (d *Destination) holdPlan(ctx context.Context, tx pgx.Tx, manifest export.M
 // takeRun writes the run's row, or says errTaken. A newer revision takes the place of an older one only where its rows do.
 func (d *Destination) takeRun(ctx context.Context, tx pgx.Tx, manifest export.Manifest, text string) error {
 	var revision int
-	newer, replaces := "<", d.settings.Mode == modeMerge
+	newer, replaces := "<", d.takesRevisions()
 	if failpoint.On(switchByRevision) {
 		newer, replaces = "<=", true
 	}
@@ -165,6 +165,12 @@ func (d *Destination) lockTarget(ctx context.Context, tx pgx.Tx) ([]column, erro
 	return d.target(ctx, tx)
 }
 
+// takesRevisions tells that a published run may be done again: its rows are replaced by key, or can be told from those of
+// the revision before, which stay.
+func (d *Destination) takesRevisions() bool {
+	return d.settings.Mode == modeMerge || d.settings.RunColumn != ""
+}
+
 // checkStaged holds a staging table against its receipt: nobody else can reach it any more, it is labelled as this run's
 // chunk, its columns are those of the target, and its rows are those that the copy has written, all of them and no other.
 // What the values of these amount to was compared with the source when they were read back.
@@ -183,13 +189,17 @@ func (d *Destination) checkStaged(ctx context.Context, tx pgx.Tx, manifest expor
 }
 
 // moveChunk moves the rows of one staging table.
-func (d *Destination) moveChunk(ctx context.Context, tx pgx.Tx, receipt export.Receipt, columns []column) error {
+func (d *Destination) moveChunk(ctx context.Context, tx pgx.Tx, run export.Run, receipt export.Receipt, columns []column) error {
 	if d.settings.Mode == modeMerge {
 		_, err := tx.Exec(ctx, d.mergeChunk(receipt.Location, columns))
 		return err
 	}
 	names := namesOfColumns(columns)
-	tag, err := tx.Exec(ctx, fmt.Sprintf("INSERT INTO %s (%s) SELECT %s FROM %s", d.settings.target(), names, names, d.settings.in(receipt.Location)))
+	into, from := names, names
+	if d.settings.RunColumn != "" {
+		into, from = names+", "+quoted([]string{d.settings.RunColumn}), names+","+literal(chunkName(run, receipt.Chunk))
+	}
+	tag, err := tx.Exec(ctx, fmt.Sprintf("INSERT INTO %s (%s) SELECT %s FROM %s", d.settings.target(), into, from, d.settings.in(receipt.Location)))
 	if err != nil {
 		return err
 	}

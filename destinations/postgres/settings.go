@@ -28,6 +28,9 @@ type settings struct {
 	// Mode is "append" (the default): every row of a run is added; or "merge": a row takes the place of the one with the
 	// same key, unless that is newer.
 	Mode string `json:"mode"`
+	// RunColumn is a column of the target, of text and not of the model, that gets the name of the run and chunk that a row
+	// came with; none when left out. For mode append: only with it can a run's rows always be told from all others.
+	RunColumn string `json:"run_column,omitempty"`
 	// Create makes the target when it is not there.
 	Create bool `json:"create"`
 
@@ -45,11 +48,11 @@ const (
 
 func readSettings(block json.RawMessage) (settings, error) {
 	read := settings{Schema: defaultSchema, Mode: modeAppend}
-	if err := destinations.DecodeBlock(block, &read, "schema", "table", "mode", "create"); err != nil {
+	if err := destinations.DecodeBlock(block, &read, "schema", "table", "mode", "run_column", "create"); err != nil {
 		return settings{}, err
 	}
-	for field, name := range map[string]string{"schema": read.Schema, "table": read.Table} {
-		if name == "" && field == "table" {
+	for field, name := range map[string]string{"schema": read.Schema, "table": read.Table, "run_column": read.RunColumn} {
+		if name == "" && field != "schema" {
 			continue
 		}
 		if err := checkName(field, name); err != nil {
@@ -61,6 +64,9 @@ func readSettings(block json.RawMessage) (settings, error) {
 	}
 	if read.Mode != modeAppend && read.Mode != modeMerge {
 		return settings{}, export.Errorf(export.KindConfig, "mode: %q is unknown: use append, or merge for one row for each key", read.Mode)
+	}
+	if read.RunColumn != "" && read.Mode != modeAppend {
+		return settings{}, export.Errorf(export.KindConfig, "run_column: is for mode append: with mode %s a row is whatever run wrote it last; leave it out", read.Mode)
 	}
 	return read, nil
 }

@@ -27,7 +27,8 @@ func TestSettingsGetTheirDefaults(t *testing.T) {
 
 func TestBlocksThatAreWrongAreNamed(t *testing.T) {
 	for _, test := range []struct{ block, want string }{
-		{`{"tabel": "events"}`, `unknown field "tabel": the fields are schema, table, mode, create`},
+		{`{"mode": "merge", "run_column": "run"}`, "run_column: is for mode append: with mode merge a row is whatever run wrote it last; leave it out"},
+		{`{"tabel": "events"}`, `unknown field "tabel": the fields are schema, table, mode, run_column, create`},
 		{`{"mode": "replace"}`, `mode: "replace" is unknown: use append, or merge for one row for each key`},
 		{`{"schema": ""}`, `schema: is empty: leave it out, or give a name`},
 		{`{"table": "public.events"}`, `table: "public.events" has a dot in it: give the schema in schema, and the table's name alone here`},

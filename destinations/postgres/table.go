@@ -54,6 +54,9 @@ func (d *Destination) target(ctx context.Context, tx pgx.Tx) ([]column, error) {
 		}
 	}
 	columns, wrong := d.match(there)
+	if missing := d.checkRunColumn(there); missing != "" {
+		wrong = append(wrong, missing)
+	}
 	if len(wrong) > 0 {
 		return nil, export.Errorf(export.KindSchema, "table %s does not fit the model: %s", d.settings.target(), strings.Join(wrong, "; "))
 	}
@@ -96,11 +99,28 @@ func (d *Destination) match(there []found) (matched []column, wrong []string) {
 	}
 	for _, other := range there {
 		mine := slices.ContainsFunc(d.columns, func(c export.Column) bool { return c.Name == other.name })
-		if !mine && other.needed && !other.generated {
+		if !mine && other.name != d.settings.RunColumn && other.needed && !other.generated {
 			wrong = append(wrong, fmt.Sprintf("column %q is not of the model and must not be null: give it a default, or allow null", other.name))
 		}
 	}
 	return matched, wrong
+}
+
+// checkRunColumn says what is wrong with the run column, or nothing.
+func (d *Destination) checkRunColumn(there []found) string {
+	name := d.settings.RunColumn
+	i := slices.IndexFunc(there, func(f found) bool { return f.name == name })
+	switch {
+	case name == "":
+		return ""
+	case slices.ContainsFunc(d.columns, func(c export.Column) bool { return c.Name == name }):
+		return fmt.Sprintf("run_column %q is a column of the model: name another", name)
+	case i < 0:
+		return fmt.Sprintf("run_column %q is missing: add it as text", name)
+	case there[i].kind != "text" || there[i].generated:
+		return fmt.Sprintf("run_column %q is %s, and must be text that can be written", name, there[i].kind)
+	}
+	return ""
 }
 
 // checkMerge wants what merge goes by among the exported columns.
@@ -161,6 +181,9 @@ func (d *Destination) createTarget() string {
 			part += " NOT NULL"
 		}
 		parts = append(parts, part)
+	}
+	if d.settings.RunColumn != "" {
+		parts = append(parts, quoted([]string{d.settings.RunColumn})+" text NOT NULL")
 	}
 	if d.settings.Mode == modeMerge {
 		parts = append(parts, "PRIMARY KEY ("+quoted(d.key)+")")
