@@ -2,7 +2,7 @@
 // tests call Run; who adds a destination begins by making it pass.
 //
 // Each group of promises has a file of its own: plans.go, chunks.go, broken.go, proofs.go, publishing.go,
-// closing.go, leftovers.go, readback.go, rows.go.
+// closing.go, leftovers.go, faults.go, readback.go, rows.go. What they find out is told by guarantees.go.
 package destinationtest
 
 import (
@@ -24,7 +24,7 @@ type Subject struct {
 	Kind     string
 	Settings json.RawMessage
 	// Open makes the destination anew, as another worker would.
-	Open func(t testing.TB) destinations.Destination
+	Open Opener
 	// Contents lists everything that is at the place, finished or not, in any order: one line each, which changes when
 	// the thing does. Lines of what no reader can take for data, such as an open upload, begin with "unfinished ".
 	Contents func(t testing.TB) []string
@@ -33,7 +33,13 @@ type Subject struct {
 	Staged bool
 	// BigChunk is how many bytes make a chunk that the system takes in several pieces.
 	BigChunk int
+	// Expired opens the destination with credentials that the system does not accept, and ReadOnly as somebody who may
+	// read and not write, or where nothing more fits. Nil where the system of the tests cannot do so.
+	Expired, ReadOnly Opener
 }
+
+// Opener makes a destination.
+type Opener func(t testing.TB) destinations.Destination
 
 // promise is one test of the suite.
 type promise struct {
@@ -41,8 +47,11 @@ type promise struct {
 	hold func(t *testing.T, s Subject)
 }
 
-// Run holds a destination to all promises. newSubject is called for each of them, and gives a new, empty place.
-func Run(t *testing.T, newSubject func(t *testing.T) Subject) {
+// Run holds a destination to all promises, and tells what it found. newSubject is called for each of them, and gives a new,
+// empty place.
+func Run(t *testing.T, newSubject func(t *testing.T) Subject) *Guarantees {
+	subject := newSubject(t)
+	found := &Guarantees{subject: subject, destination: subject.Open(t), columns: export.EventColumns(), held: map[string]bool{}}
 	for _, group := range []struct {
 		name     string
 		promises []promise
@@ -54,28 +63,32 @@ func Run(t *testing.T, newSubject func(t *testing.T) Subject) {
 		{"publishing", publishing},
 		{"closing", closing},
 		{"leftovers", leftovers},
+		{"faults", faults},
 		{"reading back", readback},
 		{"reading rows", inRows},
 	} {
 		if group.name == "reading back" {
-			if _, can := newSubject(t).Open(t).(destinations.ReadsBack); !can {
+			if _, can := found.destination.(destinations.ReadsBack); !can {
 				continue // it proves what it stored in its own way
 			}
 		}
 		if group.name == "reading rows" {
-			if _, can := newSubject(t).Open(t).(destinations.HoldsRows); !can {
+			if _, can := found.destination.(destinations.HoldsRows); !can {
 				continue // it holds no rows
 			}
 		}
+		found.all += len(group.promises)
 		t.Run(group.name, func(t *testing.T) {
 			for _, promise := range group.promises {
 				t.Run(promise.name, func(t *testing.T) {
 					t.Parallel()
+					defer func() { found.note(promise.name, !t.Failed()) }()
 					promise.hold(t, newSubject(t))
 				})
 			}
 		})
 	}
+	return found
 }
 
 // theRun is the run that the suite works on, of a place of its own.

@@ -150,7 +150,7 @@ func (s schema) contents(t testing.TB) []string {
 func TestPromises(t *testing.T) {
 	for _, mode := range []string{modeAppend, modeMerge} {
 		t.Run(mode, func(t *testing.T) {
-			destinationtest.Run(t, func(t *testing.T) destinationtest.Subject {
+			found := destinationtest.Run(t, func(t *testing.T) destinationtest.Subject {
 				s := newSchema(t)
 				more := map[string]any{"mode": mode}
 				d := s.open(t, more)
@@ -161,8 +161,19 @@ func TestPromises(t *testing.T) {
 					Kind: "postgres", Settings: s.settings(t, more), BigChunk: 16 << 20, Staged: true,
 					Open:     func(t testing.TB) destinations.Destination { return s.open(t, more) },
 					Contents: s.contents,
+					Expired: func(t testing.TB) destinations.Destination {
+						return s.openAt(t, s.with(t, func(u *url.URL) { u.User = url.UserPassword("millrace", testSecret) }), more)
+					},
+					ReadOnly: func(t testing.TB) destinations.Destination { // as a standby is
+						return s.openAt(t, s.with(t, func(u *url.URL) {
+							query := u.Query()
+							query.Set("options", "-c default_transaction_read_only=on")
+							u.RawQuery = strings.ReplaceAll(query.Encode(), "+", "%20")
+						}), more)
+					},
 				}
 			})
+			found.Hold(t, "../../docs/guarantees.md", "Postgres, "+mode)
 		})
 	}
 }

@@ -106,12 +106,16 @@ func (b bucket) contents(t testing.TB) []string {
 // The suite's rows are too alike to make a big file when they are compressed, so the whole suite runs on plain JSON.
 func TestPromises(t *testing.T) {
 	const settings = `{"prefix": "events", "format": "jsoneachrow", "compression": "none"}`
-	destinationtest.Run(t, func(t *testing.T) destinationtest.Subject {
+	found := destinationtest.Run(t, func(t *testing.T) destinationtest.Subject {
 		b := newBucket(t)
+		expired := b
+		expired.connection.SecretAccessKey = testSecret
 		return destinationtest.Subject{
 			Kind: "s3", Settings: json.RawMessage(settings), BigChunk: 2*smallPart + smallPart/2,
 			Open:     func(t testing.TB) destinations.Destination { return b.open(t, settings) },
 			Contents: b.contents,
+			Expired:  func(t testing.TB) destinations.Destination { return expired.open(t, settings) },
 		}
 	})
+	found.Hold(t, "../../docs/guarantees.md", "S3")
 }
