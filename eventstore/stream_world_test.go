@@ -20,13 +20,25 @@ import (
 	"github.com/millrace/millrace/eventstore/eventstoretest"
 	"github.com/millrace/millrace/export"
 	"github.com/millrace/millrace/internal/testworld"
+	"github.com/millrace/millrace/internal/testworld/testcut"
 )
 
 // encodings are all that there are for files.
 var encodings = export.FileEncodings()
 
+// streams are the encodings of files and the one of databases.
+var streams = append(export.FileEncodings(), export.Encoding{Format: export.FormatTabSeparated, Compression: export.CompressionNone})
+
+func forEachStream(t *testing.T, test func(t *testing.T, encoding export.Encoding)) {
+	forEach(t, streams, test)
+}
+
 func forEachEncoding(t *testing.T, test func(t *testing.T, encoding export.Encoding)) {
-	for _, encoding := range encodings {
+	forEach(t, encodings, test)
+}
+
+func forEach(t *testing.T, all []export.Encoding, test func(t *testing.T, encoding export.Encoding)) {
+	for _, encoding := range all {
 		t.Run(string(encoding.Format)+" "+string(encoding.Compression), func(t *testing.T) { test(t, encoding) })
 	}
 }
@@ -39,32 +51,51 @@ func running(t *testing.T, store *eventstore.Store, id string) uint64 {
 	return number(t, store, "SELECT count() FROM system.processes WHERE query_id = ?", id)
 }
 
+// An exception may come early in the stream, in its middle, or with the last row. Parquet has sent nothing before its first
+// 250,000 rows.
 func TestExceptionInMidStreamIsNeverAnEnd(t *testing.T) {
 	store := eventstoretest.New(t)
-	forEachEncoding(t, func(t *testing.T, encoding export.Encoding) {
-		// It sleeps for each block of 65,000 rows, so that the first are sent when the exception comes.
-		stream, err := store.OpenQuery(t.Context(), "SELECT number, generateUUIDv4() AS id, throwIf(number = 990000, 'on purpose') AS t, sleep(0.1) FROM numbers(1000000)", encoding, "")
-		if err != nil {
-			t.Fatalf("open: %v: the exception must come after the first byte", err)
-		}
-		defer func() { _ = stream.Close() }()
-		read, err := io.Copy(io.Discard, stream)
-		if read == 0 {
-			t.Fatalf("nothing was read before %v", err)
-		}
-		if err == nil || export.KindOf(err) != export.KindSourceUnavailable {
-			t.Fatalf("after %d bytes: %v (%s), want an error of the source", read, err, export.KindOf(err))
-		}
-		var exception *eventstore.Exception
-		if !encoding.Wrapped() {
-			if !errors.As(err, &exception) || exception.Code != 395 || !strings.Contains(exception.Message, "on purpose") {
-				t.Errorf("error %v does not hold ClickHouse's exception 395", err)
+	forEachStream(t, func(t *testing.T, encoding export.Encoding) {
+		for _, row := range []int{300_000, 700_000, 999_999} {
+			stream := begun(t, store, encoding, row)
+			read, err := io.Copy(io.Discard, stream)
+			if read == 0 {
+				t.Fatalf("row %d: nothing was read before %v", row, err)
+			}
+			if err == nil || export.KindOf(err) != export.KindSourceUnavailable {
+				t.Fatalf("row %d: after %d bytes: %v (%s), want an error of the source", row, read, err, export.KindOf(err))
+			}
+			var exception *eventstore.Exception
+			if !encoding.Wrapped() {
+				if !errors.As(err, &exception) || exception.Code != 395 || !strings.Contains(exception.Message, "on purpose") {
+					t.Errorf("row %d: error %v does not hold ClickHouse's exception 395", row, err)
+				}
+			}
+			if _, err := stream.Read(make([]byte, 1)); err == nil || errors.Is(err, io.EOF) {
+				t.Errorf("row %d: Read after the error = %v", row, err)
+			}
+			if err := stream.Close(); err != nil {
+				t.Errorf("row %d: Close: %v", row, err)
 			}
 		}
-		if _, err := stream.Read(make([]byte, 1)); err == nil || errors.Is(err, io.EOF) {
-			t.Errorf("Read after the error = %v", err)
-		}
 	})
+}
+
+// begun opens a query of a million rows that throws at one of them, and whose answer began before that. On a busy machine
+// the server has to sleep for each block.
+func begun(t *testing.T, store *eventstore.Store, encoding export.Encoding, row int) io.ReadCloser {
+	t.Helper()
+	var err error
+	for _, pause := range []string{"0", "0.1", "0.5"} {
+		var stream io.ReadCloser
+		stream, err = store.OpenQuery(t.Context(), fmt.Sprintf(
+			"SELECT number, generateUUIDv4() AS id, throwIf(number = %d, 'on purpose') AS t, sleep(%s) FROM numbers(1000000) SETTINGS max_threads = 1", row, pause), encoding, "")
+		if err == nil {
+			return stream
+		}
+	}
+	t.Fatalf("open: %v: the exception must come after the first byte", err)
+	return nil
 }
 
 func TestExceptionBeforeTheFirstByteHasItsKind(t *testing.T) {
@@ -86,23 +117,31 @@ func TestExceptionBeforeTheFirstByteHasItsKind(t *testing.T) {
 	}
 }
 
+// Also when nobody has read a byte, and when the reader waits for the next.
 func TestKilledQueryIsNeverAnEnd(t *testing.T) {
 	store := eventstoretest.New(t)
-	forEachEncoding(t, func(t *testing.T, encoding export.Encoding) {
-		id := uuid.NewString()
-		stream, err := store.OpenQuery(t.Context(), endless, encoding, id)
-		if err != nil {
-			t.Fatalf("open: %v", err)
-		}
-		defer func() { _ = stream.Close() }()
-		if _, err := io.ReadFull(stream, make([]byte, 1<<20)); err != nil {
-			t.Fatalf("read: %v", err)
-		}
-		if err := store.Command(t.Context(), "KILL QUERY WHERE query_id = '"+id+"' ASYNC FORMAT Null"); err != nil {
-			t.Fatalf("kill: %v", err)
-		}
-		if _, err := io.Copy(io.Discard, stream); err == nil || export.KindOf(err) != export.KindSourceUnavailable {
-			t.Errorf("end of a killed query: %v (%s)", err, export.KindOf(err))
+	forEachStream(t, func(t *testing.T, encoding export.Encoding) {
+		for _, read := range []int{0, 1, 1 << 20} {
+			id := uuid.NewString()
+			stream, err := store.OpenQuery(t.Context(), endless, encoding, id)
+			if err != nil {
+				t.Fatalf("open: %v", err)
+			}
+			if _, err := io.ReadFull(stream, make([]byte, read)); err != nil {
+				t.Fatalf("read: %v", err)
+			}
+			killed := make(chan error, 1)
+			// The server answers a kill half a minute later when the query waits for a reader that does not read.
+			go func() { killed <- store.Command(t.Context(), "KILL QUERY WHERE query_id = '"+id+"' ASYNC FORMAT Null") }()
+			if _, err := io.Copy(io.Discard, stream); err == nil || export.KindOf(err) != export.KindSourceUnavailable {
+				t.Errorf("end of a query that was killed after %d bytes: %v (%s)", read, err, export.KindOf(err))
+			}
+			if err := <-killed; err != nil {
+				t.Errorf("kill: %v", err)
+			}
+			if err := stream.Close(); err != nil {
+				t.Errorf("Close: %v", err)
+			}
 		}
 	})
 }
@@ -111,16 +150,16 @@ func TestKilledQueryIsNeverAnEnd(t *testing.T) {
 func TestCutConnectionIsNeverAnEnd(t *testing.T) {
 	random := testworld.Rand(t)
 	config := eventstoretest.Config(t)
-	cutter := newCutter(t, config.HTTPURL)
-	config.HTTPURL = cutter.url
+	cutter := testcut.New(t, config.HTTPURL)
+	config.HTTPURL = cutter.URL
 	store := open(t, config)
 	if _, err := store.Setup(t.Context()); err != nil {
 		t.Fatalf("Setup: %v", err)
 	}
-	forEachEncoding(t, func(t *testing.T, encoding export.Encoding) {
+	forEachStream(t, func(t *testing.T, encoding export.Encoding) {
 		const sql = "SELECT number, cityHash64(number) AS h FROM numbers(50000)"
 		read := func(allowed int64) (int64, error) {
-			cutter.allow(allowed)
+			cutter.Allow(allowed)
 			stream, err := store.OpenQuery(t.Context(), sql, encoding, "")
 			if err != nil {
 				return 0, err
@@ -128,19 +167,30 @@ func TestCutConnectionIsNeverAnEnd(t *testing.T) {
 			defer func() { _ = stream.Close() }()
 			return io.Copy(io.Discard, stream)
 		}
-		_, err := read(uncut)
+		bytes, err := read(testcut.Uncut)
 		if err != nil {
 			t.Fatalf("uncut: %v", err)
 		}
-		whole := cutter.passed()
-		cuts := []int64{1, -3, -4, -5, -6, -7} // the negative ones count from the end
+		whole := cutter.Passed()
+		type cut struct {
+			stage string
+			at    int64
+		}
+		cuts := []cut{
+			{"the first byte of the head", 1}, {"the middle of the head", (whole - bytes) / 2},
+			// The head's length varies a little, and there is a chunk's length here and there.
+			{"the first bytes of the file", whole - bytes + 100}, {"the middle of the file", whole / 2},
+			// The negative ones count from the end.
+			{"behind the last byte of the file", -7}, {"before the mark of the last chunk", -5}, {"within it", -4}, {"within its line's end", -3},
+			{"amid what ends the chunk before", -6},
+		}
 		for range 10 {
-			cuts = append(cuts, 1+random.Int64N(whole-200)) // the head's length varies a little
+			cuts = append(cuts, cut{"anywhere", 1 + random.Int64N(whole-200)})
 		}
 		for _, cut := range cuts {
-			read, err := read(cut)
+			read, err := read(cut.at)
 			if err == nil || export.KindOf(err) != export.KindSourceUnavailable {
-				t.Errorf("cut at %d of %d bytes of the answer: read %d bytes and then %v (%s)", cut, whole, read, err, export.KindOf(err))
+				t.Errorf("%s, %d of %d bytes of the answer: read %d bytes and then %v (%s)", cut.stage, cut.at, whole, read, err, export.KindOf(err))
 			}
 		}
 	})

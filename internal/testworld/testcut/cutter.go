@@ -1,6 +1,5 @@
-//go:build world
-
-package eventstore_test
+// Package testcut cuts the connections of tests where they want them cut.
+package testcut
 
 import (
 	"bytes"
@@ -11,18 +10,22 @@ import (
 	"testing"
 )
 
-// cutter passes connections on to an HTTP server and cuts one of them, once as much of the answers has passed as it is told.
-type cutter struct {
-	url string
+// Cutter passes connections on to an HTTP server and cuts one of them, once as much of the answers has passed as it is told.
+// It may be used by several goroutines, with one request at a time.
+type Cutter struct {
+	// URL is where to send requests instead.
+	URL string
 
 	mu    sync.Mutex
 	limit int64 // of bytes; a negative one is how many bytes of the answer's end are kept back
 	seen  int64
 }
 
-const uncut = 1 << 40
+// Uncut lets everything pass.
+const Uncut = 1 << 40
 
-func newCutter(t *testing.T, target string) *cutter {
+// New passes on to an HTTP address until the test ends.
+func New(t testing.TB, target string) *Cutter {
 	t.Helper()
 	parsed, err := url.Parse(target)
 	if err != nil {
@@ -35,7 +38,7 @@ func newCutter(t *testing.T, target string) *cutter {
 	}
 	t.Cleanup(func() { _ = listener.Close() })
 	parsed.Host = listener.Addr().String()
-	c := &cutter{url: parsed.String(), limit: uncut}
+	c := &Cutter{URL: parsed.String(), limit: Uncut}
 	go func() {
 		for {
 			client, err := listener.Accept()
@@ -48,15 +51,15 @@ func newCutter(t *testing.T, target string) *cutter {
 	return c
 }
 
-// allow begins to count anew.
-func (c *cutter) allow(limit int64) {
+// Allow begins to count anew, and lets so many bytes of answers pass; of a negative number, all but so many.
+func (c *Cutter) Allow(limit int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.limit, c.seen = limit, 0
 }
 
-// passed is how many bytes of answers have passed since.
-func (c *cutter) passed() int64 {
+// Passed is how many bytes of answers have passed since.
+func (c *Cutter) Passed() int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.seen
@@ -66,13 +69,13 @@ func (c *cutter) passed() int64 {
 var lastChunk = []byte("\r\n0\r\n\r\n")
 
 // next takes what the server sent and returns what may pass, what has to wait, and whether the connection is cut after it.
-func (c *cutter) next(pending []byte) (pass, wait []byte, cut bool) {
+func (c *Cutter) next(pending []byte) (pass, wait []byte, cut bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	defer func() {
 		c.seen += int64(len(pass))
 		if cut {
-			c.limit = uncut // one only: what comes next, such as a kill, goes through
+			c.limit = Uncut // one only: what comes next, such as a kill, goes through
 		}
 	}()
 	switch {
@@ -87,7 +90,7 @@ func (c *cutter) next(pending []byte) (pass, wait []byte, cut bool) {
 	return pending[:len(pending)-keep], pending[len(pending)-keep:], false
 }
 
-func (c *cutter) passOn(client net.Conn, server string) {
+func (c *Cutter) passOn(client net.Conn, server string) {
 	defer func() { _ = client.Close() }()
 	upstream, err := net.Dial("tcp", server)
 	if err != nil {
