@@ -97,15 +97,3 @@ func quoteName(name string) string { return "`" + nameQuoter.Replace(name) + "`"
 func withPlainInsert(ctx context.Context) context.Context {
 	return clickhouse.Context(ctx, clickhouse.WithSettings(clickhouse.Settings{"async_insert": 0}))
 }
-
-// withLog names a query at the server. Empty texts leave the server's choice.
-func withLog(ctx context.Context, queryID, logComment string) context.Context {
-	options := []clickhouse.QueryOption{}
-	if queryID != "" {
-		options = append(options, clickhouse.WithQueryID(queryID))
-	}
-	if logComment != "" {
-		options = append(options, clickhouse.WithSettings(clickhouse.Settings{"log_comment": logComment}))
-	}
-	return clickhouse.Context(ctx, options...)
-}

@@ -159,16 +159,18 @@ func somethingLikeEvents(random *rand.Rand, source string, arrival time.Time, fi
 	return block
 }
 
-// startWorker runs the real binary, as people run it.
+// startWorker runs the real binary, as people run it, with a connection to a bucket.
 func startWorker(t *testing.T, p *past) *exec.Cmd {
 	t.Helper()
+	return startWorkerOn(t, p, fmt.Sprintf("  - name: lake\n    s3: {bucket: %s, endpoint: %s, region: us-east-1, access_key_id: env:AWS_ACCESS_KEY_ID, secret_access_key: env:AWS_SECRET_ACCESS_KEY}\n",
+		testworld.Env(t, "MILLRACE_S3_BUCKET"), testworld.Env(t, "MILLRACE_S3_ENDPOINT")))
+}
+
+// startWorkerOn runs it with some connections.
+func startWorkerOn(t *testing.T, p *past, connections string) *exec.Cmd {
+	t.Helper()
 	file := filepath.Join(t.TempDir(), "millrace.yaml")
-	config := fmt.Sprintf(`
-teams: [{id: 1, name: shop, token: mr_shop}]
-connections:
-  - name: lake
-    s3: {bucket: %s, endpoint: %s, region: us-east-1, access_key_id: env:AWS_ACCESS_KEY_ID, secret_access_key: env:AWS_SECRET_ACCESS_KEY}
-`, testworld.Env(t, "MILLRACE_S3_BUCKET"), testworld.Env(t, "MILLRACE_S3_ENDPOINT"))
+	config := "teams: [{id: 1, name: shop, token: mr_shop}]\nconnections:\n" + connections
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
