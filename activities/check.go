@@ -2,6 +2,8 @@ package activities
 
 import (
 	"context"
+	"fmt"
+	"strings"
 
 	"go.temporal.io/sdk/activity"
 
@@ -12,11 +14,15 @@ import (
 // CheckTask names a connection to be tried out.
 type CheckTask struct {
 	Connection string `json:"connection"`
+	// Definition is an export to be tried out with its connection; nil tries out the connection alone.
+	Definition *export.Definition `json:"definition,omitempty"`
 }
 
 // CheckReport is what a check found, step by step. Failed steps are part of the report and no error.
 type CheckReport struct {
 	Connection string `json:"connection"`
+	// Export is the name of the export, if one was tried out.
+	Export string `json:"export,omitempty"`
 	// Kind is the kind of the destination: "s3".
 	Kind  string              `json:"kind,omitempty"`
 	Steps []destinations.Step `json:"steps"`
@@ -34,6 +40,16 @@ func (s *Steps) CheckConnection(ctx context.Context, task CheckTask) (CheckRepor
 			activity.RecordHeartbeat(ctx, len(report.Steps))
 		}
 	}
+	definition := export.Definition{}.WithDefaults()
+	if task.Definition != nil {
+		report.Export = task.Definition.Name
+		described, ok := s.checkModel(ctx, *task.Definition, add)
+		if !ok {
+			return report, nil
+		}
+		definition, task.Connection = described, described.Connection
+		report.Connection = task.Connection
+	}
 	name, block, err := s.Connections.Connection(task.Connection)
 	if err != nil {
 		add(destinations.Step{Name: "find the connection", Error: err.Error()})
@@ -41,16 +57,21 @@ func (s *Steps) CheckConnection(ctx context.Context, task CheckTask) (CheckRepor
 	}
 	report.Kind = name
 	kind, err := destinations.Lookup(name)
+	if err == nil && task.Definition != nil && name != definition.Destination {
+		err = export.Errorf(export.KindConfig, "the export's block is %q, but connection %q is of kind %q: rename the block or name another connection", definition.Destination, task.Connection, name)
+	}
 	if err != nil {
 		add(destinations.Step{Name: "find the connection", Error: err.Error()})
 		return report, nil
 	}
 	add(destinations.Step{Name: "find the connection", Detail: name})
-	settings, err := kind.Normalize([]byte("{}"))
-	if err != nil {
-		return report, failure(ctx, export.Errorf(export.KindInternal, "default settings of %s: %w", name, err))
+	settings := definition.Settings
+	if task.Definition == nil {
+		if settings, err = kind.Normalize([]byte("{}")); err != nil {
+			return report, failure(ctx, export.Errorf(export.KindInternal, "default settings of %s: %w", name, err))
+		}
 	}
-	destination, err := kind.Open(ctx, block, settings, destinations.ShapeOf(export.Definition{}.WithDefaults()))
+	destination, err := kind.Open(ctx, block, settings, destinations.ShapeOf(definition))
 	if err != nil {
 		add(destinations.Step{Name: "read the connection's settings", Error: err.Error()})
 		return report, nil
@@ -60,3 +81,57 @@ func (s *Steps) CheckConnection(ctx context.Context, task CheckTask) (CheckRepor
 	}
 	return report, nil
 }
+
+// checkModel tries out what an export reads: whether ClickHouse can run its query, whether the columns are there, and how
+// much of the tables a run of the last interval would read. The answer is the definition as its plan would have it.
+func (s *Steps) checkModel(ctx context.Context, definition export.Definition, add func(destinations.Step)) (export.Definition, bool) {
+	failed := func(name string, err error) (export.Definition, bool) {
+		add(destinations.Step{Name: name, Error: err.Error()})
+		return definition, false
+	}
+	definition, err := destinations.Normalize(definition)
+	if err != nil {
+		return failed("read the definition", err)
+	}
+	add(destinations.Step{Name: "read the definition", Detail: fmt.Sprintf("model %s of team %s to %s, every %s", definition.Model, definition.Team, definition.Connection, definition.Every)})
+	if definition, err = s.describe(ctx, definition); err != nil {
+		return failed("describe the model", err)
+	}
+	columns, err := definition.Exported()
+	if err != nil {
+		return failed("describe the model", err)
+	}
+	add(destinations.Step{Name: "describe the model", Detail: export.Structure(columns)})
+	now, err := s.Events.Now(ctx)
+	if err != nil {
+		return failed("plan the last interval", err)
+	}
+	grid, err := definition.Grid()
+	if err != nil {
+		return failed("plan the last interval", err)
+	}
+	run := export.Run{Export: definition.Name, Interval: grid.LastEnded(now), Revision: export.FirstRevision}
+	chunks, err := s.chunks(ctx, definition, run, definition.ChunkRows)
+	if err != nil {
+		return failed("plan the last interval", err)
+	}
+	reads, err := s.Events.EstimateRead(ctx, chunkQuery(definition, run, export.Chunk{}, "estimate"))
+	if err != nil {
+		return failed("plan the last interval", err)
+	}
+	rows := uint64(0)
+	for _, chunk := range chunks {
+		rows += chunk.Rows
+	}
+	found := fmt.Sprintf("%s has %d rows in %d chunks, for which ClickHouse reads %d of the %d rows of %s", run.Interval, rows, len(chunks), reads.Rows, reads.Total, strings.Join(reads.Tables, ", "))
+	if reads.Rows > tooMuch(rows) {
+		return failed("plan the last interval", export.Errorf(export.KindConfig, "%s, which is too much: bound the table's sort key in the model's query by {%s:DateTime} and {%s:DateTime}, or sort the table by %s",
+			found, export.ParameterStart, export.ParameterEnd, definition.Model.ArrivalColumn()))
+	}
+	add(destinations.Step{Name: "plan the last interval", Detail: found})
+	return definition, true
+}
+
+// tooMuch is how many rows may be read at most for so many that are exported: four for each, and a million for tables that
+// are small, or joined.
+func tooMuch(rows uint64) uint64 { return 4*rows + 1_000_000 }

@@ -63,14 +63,11 @@ func (s *Steps) PlanRun(ctx context.Context, task PlanTask) (export.Plan, error)
 	if err != nil {
 		return export.Plan{}, failure(ctx, err)
 	}
-	rows, targetRows := chunkQuery(definition, task.Run, export.Chunk{}, "plan"), definition.ChunkRows
-	if most := task.ChunkRows; most > 0 && most < targetRows {
-		targetRows = most
+	chunkRows := definition.ChunkRows
+	if most := task.ChunkRows; most > 0 && most < chunkRows {
+		chunkRows = most
 	}
-	chunks, err := s.Events.PlanChunks(ctx, eventstore.PlanQuery{
-		Interval: rows.Interval, Team: rows.Team, Model: rows.Model, Columns: rows.Columns, Filters: rows.Filters,
-		TargetRows: targetRows, TargetBytes: definition.ChunkBytes, LogComment: rows.LogComment,
-	})
+	chunks, err := s.chunks(ctx, definition, task.Run, chunkRows)
 	if err != nil {
 		return export.Plan{}, failure(ctx, err)
 	}
@@ -82,6 +79,15 @@ func (s *Steps) PlanRun(ctx context.Context, task PlanTask) (export.Plan, error)
 		plan.Rows += chunk.Rows
 	}
 	return plan, nil
+}
+
+// chunks cuts a run of a described definition into chunks of about so many rows.
+func (s *Steps) chunks(ctx context.Context, definition export.Definition, run export.Run, chunkRows uint64) ([]export.Chunk, error) {
+	rows := chunkQuery(definition, run, export.Chunk{}, "plan")
+	return s.Events.PlanChunks(ctx, eventstore.PlanQuery{
+		Interval: rows.Interval, Team: rows.Team, Model: rows.Model, Columns: rows.Columns, Filters: rows.Filters,
+		TargetRows: chunkRows, TargetBytes: definition.ChunkBytes, LogComment: rows.LogComment,
+	})
 }
 
 // describe gives the model of a definition its columns, and holds the definition against them.

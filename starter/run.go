@@ -132,23 +132,27 @@ func (s *Starter) Verify(ctx context.Context, definition export.Definition, span
 	return report, nil
 }
 
-// Check has a worker try out a connection, and waits for the report.
-func (s *Starter) Check(ctx context.Context, connection string) (workflows.CheckReport, error) {
+// Check has a worker try out a connection, or an export with its connection, and waits for the report.
+func (s *Starter) Check(ctx context.Context, task workflows.CheckTask) (workflows.CheckReport, error) {
 	var report workflows.CheckReport
+	id, what, local := "check-"+task.Connection, fmt.Sprintf("connection %q", task.Connection), task.Connection
+	if task.Definition != nil {
+		id, what, local = "check-export-"+task.Definition.Name, fmt.Sprintf("export %q", task.Definition.Name), "--export "+task.Definition.Name
+	}
 	run, err := s.Temporal.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
-		ID:                       "check-" + connection,
+		ID:                       id,
 		TaskQueue:                workflows.QueueControl,
 		WorkflowIDConflictPolicy: enumspb.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
 		WorkflowExecutionTimeout: 2 * time.Minute,
-		StaticSummary:            "try out connection " + connection,
-	}, workflows.NameCheck, workflows.CheckTask{Connection: connection})
+		StaticSummary:            "try out " + what,
+	}, workflows.NameCheck, task)
 	if err != nil {
-		return report, fmt.Errorf("start the check of connection %q: %w", connection, err)
+		return report, fmt.Errorf("start the check of %s: %w", what, err)
 	}
 	if err := run.Get(ctx, &report); err != nil {
 		var timeout *temporal.TimeoutError
 		if errors.As(err, &timeout) {
-			return report, export.Errorf(export.KindInternal, "no worker took up the check within 2 minutes: start one with `millrace worker`, or check from here with `millrace check %s --local`", connection)
+			return report, export.Errorf(export.KindInternal, "no worker took up the check within 2 minutes: start one with `millrace worker`, or check from here with `millrace check %s --local`", local)
 		}
 		return report, plainFailure(err)
 	}

@@ -2,12 +2,15 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 
 	"github.com/spf13/cobra"
 
 	"github.com/millrace/millrace/activities"
+	"github.com/millrace/millrace/eventstore"
+	"github.com/millrace/millrace/export"
 	"github.com/millrace/millrace/internal/config"
 	"github.com/millrace/millrace/starter"
 )
@@ -21,46 +24,116 @@ type checked struct {
 
 func (p *program) check() *cobra.Command {
 	var local bool
+	var name string
 	command := &cobra.Command{
-		Use:     "check CONNECTION",
+		Use:     "check [CONNECTION]",
 		GroupID: groupWork,
-		Short:   "Try out a connection, step by step",
+		Short:   "Try out a connection, or an export with its model, step by step",
 		Long: `Try out, step by step, whether exports to a connection would succeed, and leave nothing behind. A
 worker does it, in a small workflow, because the credentials and the network that count are the
 worker's. With --local it is done here, by the configuration and the environment of this process,
 and needs no Temporal.
 
-It also warns of schedules that use the connection and lose intervals, such as those that the
-Temporal UI made with its default overlap policy. Exit code 3 says that a step failed.`,
+With --export NAME an export is tried out instead: whether ClickHouse can run its model's query,
+whether the columns are there, how the last interval would be cut into chunks and how much of the
+tables is read for that, and then its connection. The export is taken from millrace.yaml, so that
+it can be tried before it is applied, or, when it is not there, from its schedule.
+
+Checking a connection also warns of schedules that use it and lose intervals, such as those that
+the Temporal UI made with its default overlap policy. Exit code 3 says that a step failed.`,
 		Example: `  millrace check lake
-  millrace check lake --local`,
-		Args: exactly(1, "the name of a connection"),
+  millrace check lake --local
+  millrace check --export shop-events`,
+		Args: cobra.MaximumNArgs(1),
 		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 			return p.completeConnections(args)
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if local {
-				return p.checkLocal(cmd.Context(), args[0])
+			switch {
+			case len(args) == 0 && name == "":
+				return usagef("name a connection, or an export with --export")
+			case len(args) == 1 && name != "":
+				return usagef("connection %q and --export %s are both given: an export is checked with its own connection", args[0], name)
+			case name != "" && local:
+				return p.checkExportLocal(cmd.Context(), name)
+			case local:
+				return p.checkLocal(cmd.Context(), activities.CheckTask{Connection: args[0]}, nil)
 			}
 			return p.withStarter(cmd.Context(), func(_ *temporal, s *starter.Starter) error {
+				if name != "" {
+					return p.checkExport(cmd.Context(), s, name)
+				}
 				return p.checkByWorker(cmd.Context(), s, args[0])
 			})
 		},
 	}
 	command.Flags().BoolVar(&local, "local", false, "check from this process instead of from a worker")
+	command.Flags().StringVar(&name, "export", "", "check this export and its model")
 	return command
 }
 
-func (p *program) checkLocal(ctx context.Context, connection string) error {
+func (p *program) checkLocal(ctx context.Context, task activities.CheckTask, events *eventstore.Store) error {
+	loaded, err := p.loaded()
+	if err != nil {
+		return err
+	}
+	report, err := (&activities.Steps{Events: events, Connections: loaded, Log: quiet()}).CheckConnection(ctx, task)
+	if err != nil {
+		return err
+	}
+	return p.printChecked(checked{CheckReport: report})
+}
+
+func (p *program) loaded() (*config.Config, error) {
+	env, err := config.ReadEnvironment()
+	if err != nil {
+		return nil, err
+	}
+	return loadConfig(p.file(env))
+}
+
+func (p *program) checkExportLocal(ctx context.Context, name string) error {
+	loaded, err := p.loaded()
+	if err != nil {
+		return err
+	}
+	definition, err := loaded.Export(name)
+	if err != nil {
+		return err
+	}
 	env, err := config.ReadEnvironment()
 	if err != nil {
 		return err
 	}
-	loaded, err := loadConfig(p.file(env))
+	if err := env.Need(config.VarClickHouseURL, config.VarClickHouseHTTPURL); err != nil {
+		return err
+	}
+	store, err := openStore(ctx, env)
 	if err != nil {
 		return err
 	}
-	report, err := (&activities.Steps{Connections: loaded, Log: quiet()}).CheckConnection(ctx, activities.CheckTask{Connection: connection})
+	defer store.Close()
+	return p.checkLocal(ctx, activities.CheckTask{Connection: definition.Connection, Definition: &definition}, store)
+}
+
+// checkExport goes by the file, when there is one that has the export, and else by the schedule.
+func (p *program) checkExport(ctx context.Context, s *starter.Starter, name string) error {
+	loaded, err := p.loaded()
+	if err == nil {
+		var definition export.Definition
+		if definition, err = loaded.Export(name); err == nil {
+			return p.checkDefinition(ctx, s, definition)
+		}
+	}
+	definition, missing := s.Definition(ctx, name)
+	if missing != nil {
+		return errors.Join(err, missing)
+	}
+	return p.checkDefinition(ctx, s, definition)
+}
+
+func (p *program) checkDefinition(ctx context.Context, s *starter.Starter, definition export.Definition) error {
+	report, err := s.Check(ctx, activities.CheckTask{Connection: definition.Connection, Definition: &definition})
 	if err != nil {
 		return err
 	}
@@ -68,7 +141,7 @@ func (p *program) checkLocal(ctx context.Context, connection string) error {
 }
 
 func (p *program) checkByWorker(ctx context.Context, s *starter.Starter, connection string) error {
-	report, err := s.Check(ctx, connection)
+	report, err := s.Check(ctx, activities.CheckTask{Connection: connection})
 	if err != nil {
 		return err
 	}
@@ -100,6 +173,9 @@ func (p *program) printChecked(answer checked) error {
 		}
 	}
 	if !answer.OK {
+		if answer.Export != "" {
+			return negative{fmt.Sprintf("export %q does not work yet", answer.Export)}
+		}
 		return negative{fmt.Sprintf("connection %q does not work yet", answer.Connection)}
 	}
 	return nil
