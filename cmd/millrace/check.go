@@ -44,14 +44,14 @@ the Temporal UI made with its default overlap policy. Exit code 3 says that a st
 		Example: `  millrace check lake
   millrace check lake --local
   millrace check --export shop-events`,
-		Args: cobra.MaximumNArgs(1),
+		Args: atMostOne("the name of a connection"),
 		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 			return p.completeConnections(args)
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch {
 			case len(args) == 0 && name == "":
-				return usagef("name a connection, or an export with --export")
+				return usagef("name a connection, or an export with --export: see `millrace check --help`")
 			case len(args) == 1 && name != "":
 				return usagef("connection %q and --export %s are both given: an export is checked with its own connection", args[0], name)
 			case name != "" && local:
