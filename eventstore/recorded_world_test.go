@@ -91,14 +91,14 @@ func TestRecordedAnswersAreThoseOfARealServer(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	const long = "SELECT sum(cityHash64(number)) FROM numbers(1000000000000)"
-	go func() { ended <- underID(t, ctx, long, id) }()
+	go func() { ended <- underID(ctx, t, long, id) }()
 	testworld.Eventually(t, 30*time.Second, func() error {
 		if running(t, store, id) == 0 {
 			return errors.New("it does not run yet")
 		}
 		return nil
 	})
-	note("an id that is in use", underID(t, ctx, "SELECT 1", id))
+	note("an id that is in use", underID(ctx, t, "SELECT 1", id))
 	eventstoretest.Exec(t, "KILL QUERY WHERE query_id = '"+id+"' SYNC")
 	note("a query that was killed", <-ended)
 	recorded.Hold(t, "clickhouse", got)
@@ -121,7 +121,7 @@ func asUser(t *testing.T, user, password, query string) error {
 }
 
 // underID runs a query over HTTP under an id of ours.
-func underID(t *testing.T, ctx context.Context, query, id string) error {
+func underID(ctx context.Context, t *testing.T, query, id string) error {
 	address := testworld.Env(t, "MILLRACE_CLICKHOUSE_HTTP_URL") + "/?wait_end_of_query=1&query_id=" + id
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, address, strings.NewReader(query))
 	if err != nil {
