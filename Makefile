@@ -93,6 +93,16 @@ test/race: bin/devstack ## Run the product's tests under the race detector; need
 	@command -v $${CC:-gcc} >/dev/null || { echo "make test/race: the race detector needs a C compiler: install gcc, or set CC" >&2; exit 1; }
 	$(WORLD) env CGO_ENABLED=1 go test -race -tags world -timeout 30m $(PKG)
 
+# The tests that call history: every way in which a workflow can go.
+HISTORIES = ^(TestHistoriesOfAllKindsReplay|TestStoppingARunInTheMiddleIsHarmless|TestARunThatTheWatermarkDoesNotReachGivesUpInTime)$$
+
+.PHONY: histories
+histories: bin/devstack ## Record the histories of a release, which later ones replay: RELEASE=0.4
+	@test -n '$(RELEASE)' || { echo 'make histories: give the release, such as RELEASE=0.4' >&2; exit 1; }
+	@test ! -e 'workflows/testdata/histories/$(RELEASE)' || { echo 'make histories: workflows/testdata/histories/$(RELEASE) is there: what a release has recorded is never recorded anew' >&2; exit 1; }
+	@MILLRACE_RECORD_HISTORIES=workflows/testdata/histories/$(RELEASE) $(WORLD) go test -count=1 -tags world -timeout 15m -run '$(HISTORIES)' ./promises/
+	@go test -count=1 -run Replay ./workflows/
+
 .PHONY: lint
 lint: lint/go lint/workflows lint/selftest ## Check style, arrows between rooms, and determinism of workflows
 

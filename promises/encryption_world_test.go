@@ -206,10 +206,7 @@ func TestThePageOnEncryption(tt *testing.T) {
 	plain := newThread(tt)
 	plain.load(4, 1)
 	plain.sealed("k1=a").work()
-	binary := filepath.Join(tt.TempDir(), "millrace")
-	if built, err := exec.Command("go", "build", "-o", binary, "../cmd/millrace").CombinedOutput(); err != nil {
-		tt.Fatalf("build millrace: %v: %s", err, built)
-	}
+	binary := plain.build()
 	listener, err := net.Listen("tcp", "127.0.0.1:0") // the page's port may be taken
 	if err != nil {
 		tt.Fatal(err)
@@ -245,6 +242,16 @@ func TestThePageOnEncryption(tt *testing.T) {
 	}
 }
 
+// build builds the real program, and gives its path.
+func (t *thread) build() string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "millrace")
+	if built, err := exec.Command("go", "build", "-o", path, "../cmd/millrace").CombinedOutput(); err != nil {
+		t.Fatalf("build millrace: %v: %s", err, built)
+	}
+	return path
+}
+
 // staysUp starts a command that stays up until the test ends, and waits until it has logged a message.
 func (t *thread) staysUp(text, logs string) {
 	t.Helper()
@@ -258,12 +265,15 @@ func (t *thread) staysUp(text, logs string) {
 	if err := command.Start(); err != nil {
 		t.Fatal(err)
 	}
-	lines, ended := make(chan string, 100), make(chan struct{})
+	found, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
-		defer close(lines)
-		for scanner := bufio.NewScanner(said); scanner.Scan(); {
-			lines <- scanner.Text()
+		looking := true
+		for scanner := bufio.NewScanner(said); scanner.Scan(); { // to its end, or the command would wait for us
+			if looking && strings.Contains(scanner.Text(), logs) {
+				close(found)
+				looking = false
+			}
 		}
 	}()
 	t.Cleanup(func() {
@@ -273,10 +283,9 @@ func (t *thread) staysUp(text, logs string) {
 			t.Errorf("%s ended with %v", text, err)
 		}
 	})
-	for line := range lines {
-		if strings.Contains(line, logs) {
-			return
-		}
+	select {
+	case <-found:
+	case <-ended:
+		t.Fatalf("%s never said that %s", text, logs)
 	}
-	t.Fatalf("%s never said that %s", text, logs)
 }

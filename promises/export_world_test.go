@@ -228,6 +228,7 @@ func TestARunThatTheWatermarkDoesNotReachGivesUpInTime(tt *testing.T) {
 	if !errors.As(err, &failed) || failed.Type() != string(export.KindSourceBehind) {
 		t.Fatalf("it ended with %v, want the kind %s", err, export.KindSourceBehind)
 	}
+	t.history("gave up on the watermark", started)
 	for _, words := range []string{"gave up after 1m", "needs " + interval.End.Format(time.RFC3339), "held by partition kafka/topic/0"} {
 		if !strings.Contains(failed.Message(), words) {
 			t.Errorf("the failure does not say %q: %s", words, failed.Message())

@@ -25,9 +25,8 @@ import (
 	"github.com/millrace/millrace/workflows"
 )
 
-// recordTo is the environment variable that names a folder for the histories of this test. Each release records them:
-//
-//	MILLRACE_RECORD_HISTORIES=workflows/testdata/histories/0.2 bin/devstack --free -- go test -tags world -run Histories ./promises/
+// recordTo is the environment variable that names a folder for the histories of the tests that call history. Each release
+// records them by `make histories RELEASE=…`.
 //
 // The tests of workflows replay what was recorded, for ever.
 const recordTo = "MILLRACE_RECORD_HISTORIES"
@@ -71,6 +70,21 @@ func TestHistoriesOfAllKindsReplay(tt *testing.T) {
 		t.Error(err)
 	}
 	t.history("verified", starter.Started{WorkflowID: "verify-several-" + span.Key()})
+	for _, key := range ending(t.objects(), ".jsonl") {
+		if strings.HasPrefix(key, "events/several/"+hour(0).Key()) {
+			t.put(key, []byte("not what was written"), nil)
+		}
+	}
+	if report, err := t.starter.Verify(t.Context(), several, span); err != nil || report.Whole() {
+		t.Errorf("files that were written over are %+v, %v", report, err)
+	}
+	t.history("verified and found to differ", starter.Started{WorkflowID: "verify-several-" + span.Key()})
+	for connection, kind := range map[string]string{"lake": "checked", "nowhere": "checked and found wanting"} {
+		if _, err := t.starter.Check(t.Context(), connection); err != nil {
+			t.Error(err)
+		}
+		t.history(kind, starter.Started{WorkflowID: "check-" + connection})
+	}
 
 	// The watermark stands at the beginning of the test, so the minute that has just begun is waited for.
 	minutely := hourly("minutely", 1)
@@ -151,6 +165,7 @@ func (t *thread) history(kind string, started starter.Started) {
 	replayer := sdk.NewWorkflowReplayer()
 	replayer.RegisterWorkflowWithOptions(workflows.Export, workflow.RegisterOptions{Name: workflows.NameExport})
 	replayer.RegisterWorkflowWithOptions(workflows.Verify, workflow.RegisterOptions{Name: workflows.NameVerify})
+	replayer.RegisterWorkflowWithOptions(workflows.Check, workflow.RegisterOptions{Name: workflows.NameCheck})
 	if err := replayer.ReplayWorkflowHistory(nil, history); err != nil {
 		t.Errorf("%s: %v", kind, err)
 	}

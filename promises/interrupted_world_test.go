@@ -136,6 +136,7 @@ func TestStoppingARunInTheMiddleIsHarmless(tt *testing.T) {
 		if !temporal.IsCanceledError(err) {
 			t.Errorf("it ended with %v", err)
 		}
+		t.history("cancelled while it wrote", started)
 		t.settles(heartbeat)
 		t.nothingPublished("cancelled")
 		t.again("cancelled")
@@ -146,6 +147,7 @@ func TestStoppingARunInTheMiddleIsHarmless(tt *testing.T) {
 		if err := t.Client.TerminateWorkflow(t.Context(), started.WorkflowID, started.RunID, "the test says so"); err != nil {
 			t.Fatal(err)
 		}
+		t.history("terminated while it wrote", started)
 		t.settles(heartbeat)
 		t.nothingPublished("terminated")
 		t.again("terminated")
@@ -187,6 +189,7 @@ func TestStoppingARunInTheMiddleIsHarmless(tt *testing.T) {
 		if outcome := t.outcome(started.WorkflowID, reset.RunId); outcome.Rows != bigRows {
 			t.Errorf("after the reset it ended with %+v", outcome)
 		}
+		t.history("reset while it wrote", starter.Started{WorkflowID: started.WorkflowID, RunID: reset.RunId})
 		t.settles(heartbeat)
 		t.whole("reset")
 	})

@@ -42,6 +42,22 @@ func (s Slots) withDefaults() Slots {
 	return s
 }
 
+// Deployment is the version that a worker is of, for Temporal's worker deployment versioning. The zero Deployment is of none:
+// the worker takes whatever comes.
+type Deployment struct {
+	// Name is that of the deployment: all workers that replace each other have the same.
+	Name string
+	// BuildID tells its versions apart. Who is current is told to Temporal, and not to the worker.
+	BuildID string
+}
+
+func (d Deployment) options() sdk.DeploymentOptions {
+	if d == (Deployment{}) {
+		return sdk.DeploymentOptions{}
+	}
+	return sdk.DeploymentOptions{UseVersioning: true, Version: sdk.WorkerDeploymentVersion{DeploymentName: d.Name, BuildID: d.BuildID}}
+}
+
 // Config is what a worker needs.
 type Config struct {
 	// Temporal is the client, connected to Namespace.
@@ -52,6 +68,8 @@ type Config struct {
 	Steps *activities.Steps
 	// Slots is how much is done at once.
 	Slots Slots
+	// Deployment is the version that the worker is of; of none by default.
+	Deployment Deployment
 	// Log takes progress; nil means slog.Default.
 	Log *slog.Logger
 	// Ready is called once all task queues are polled; it may be nil.
@@ -66,11 +84,15 @@ const stopTimeout = 90 * time.Second
 const heartbeatThrottle = 5 * time.Second
 
 // Register adds the workflows and activities of Millrace, under their stable names, to a worker. A company that runs
-// a worker of its own calls it once for each of the task queues millrace, millrace-live and millrace-bulk.
+// a worker of its own calls it once for each of the task queues millrace, millrace-live and millrace-bulk. With worker
+// deployment versioning the three are of the same version, and runs go over to the version that becomes current.
 func Register(registry sdk.Registry, steps *activities.Steps) {
-	registry.RegisterWorkflowWithOptions(workflows.Export, workflow.RegisterOptions{Name: workflows.NameExport})
-	registry.RegisterWorkflowWithOptions(workflows.Check, workflow.RegisterOptions{Name: workflows.NameCheck})
-	registry.RegisterWorkflowWithOptions(workflows.Verify, workflow.RegisterOptions{Name: workflows.NameVerify})
+	for name, story := range map[string]any{
+		workflows.NameExport: workflows.Export, workflows.NameCheck: workflows.Check, workflows.NameVerify: workflows.Verify,
+	} {
+		// Histories of every release replay, so a run may go over to a new build: see docs/decisions/0019-worker-versions.md.
+		registry.RegisterWorkflowWithOptions(story, workflow.RegisterOptions{Name: name, VersioningBehavior: workflow.VersioningBehaviorAutoUpgrade})
+	}
 	registerSteps(registry, steps)
 }
 
@@ -107,6 +129,9 @@ func Run(ctx context.Context, config Config) error {
 	}
 	log.Info("worker polls its task queues", "namespace", config.Namespace,
 		workflows.QueueControl, slots.Control, workflows.QueueLive, slots.Live, workflows.QueueBulk, slots.Bulk)
+	if config.Deployment != (Deployment{}) {
+		log.Info("worker takes runs while its version is current", "deployment", config.Deployment.Name, "build_id", config.Deployment.BuildID)
+	}
 	if config.Ready != nil {
 		config.Ready()
 	}
@@ -125,6 +150,7 @@ func newWorker(config Config, queue string, slots int, broken chan<- error) sdk.
 		MaxHeartbeatThrottleInterval:       heartbeatThrottle,
 		DefaultHeartbeatThrottleInterval:   heartbeatThrottle,
 		WorkerStopTimeout:                  stopTimeout,
+		DeploymentOptions:                  config.Deployment.options(),
 		// Workflows live on the control queue alone; the others have chunks and nothing else.
 		DisableWorkflowWorker: queue != workflows.QueueControl,
 		OnFatalError:          func(err error) { broken <- err },

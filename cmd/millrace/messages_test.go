@@ -68,6 +68,8 @@ func TestMessages(t *testing.T) {
 		{"ingest --duplicates 5000000", world, exitUsage, "millrace: --duplicates: 5000000 must be from 1 to 1000000, or -1 for none beyond a block"},
 		{"ingest --session-timeout 50ms", world, exitUsage, "millrace: --session-timeout: 50ms must be at least 1s, and what the brokers allow (group.min.session.timeout.ms)"},
 		{"worker", map[string]string{config.VarClickHouseURL: "http://hunter2"}, exitUsage, "millrace: MILLRACE_CLICKHOUSE_URL is not a URL of the form clickhouse://user:password@host:port/database"},
+		{"worker --build-id 1.1", world, exitUsage, `millrace: --build-id: "1.1" is the version of no deployment: give its name with --deployment, or leave both out`},
+		{"worker --deployment mill.race", world, exitUsage, `millrace: --deployment: "mill.race" must not have a dot in it, nor begin with __: Temporal writes a version as name.build-id`},
 		{"worker --config " + foreign, world, exitUsage, "millrace: " + foreign + `: connection "lake": unknown field or destination "ftp": the destinations are postgres, s3`},
 		{"apply --json -f " + good, nil, exitUsage, "{\"error\":\"--json cannot ask: give --yes to apply, or --dry-run to look only\",\"exit_code\":2}"},
 		{"apply --yes --dry-run -f " + good, nil, exitUsage, "millrace: --yes and --dry-run contradict each other: give one of them"},

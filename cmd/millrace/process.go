@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -30,6 +31,7 @@ type process struct {
 	registry *prometheus.Registry
 	slots    worker.Slots
 	load     loader.Config // what flags say of it
+	version  worker.Deployment
 }
 
 // processFlags are the flags of a process.
@@ -40,6 +42,7 @@ type processFlags struct {
 	withoutFile   bool // nothing in the configuration's file matters: the loader runs alone
 	slots         worker.Slots
 	load          loader.Config
+	version       worker.Deployment
 }
 
 // addTelemetry adds the flags of every process.
@@ -85,6 +88,25 @@ func (f *processFlags) addSlots(command *cobra.Command) {
 	command.Flags().IntVar(&f.slots.Control, "slots-control", 32, "how many small steps of runs are done at once")
 }
 
+// addVersion adds of which version a worker is.
+func (f *processFlags) addVersion(command *cobra.Command) {
+	command.Flags().StringVar(&f.version.Name, "deployment", "", "be a version of this worker deployment of Temporal's, by its `name`")
+	command.Flags().StringVar(&f.version.BuildID, "build-id", "", "the `id` of that version (default what millrace version says)")
+}
+
+// checkVersion refuses half a version, and what Temporal would refuse.
+func (f *processFlags) checkVersion() error {
+	switch version := &f.version; {
+	case version.Name == "" && version.BuildID != "":
+		return usagef("--build-id: %q is the version of no deployment: give its name with --deployment, or leave both out", version.BuildID)
+	case strings.Contains(version.Name, "."), strings.HasPrefix(version.Name, "__"):
+		return usagef("--deployment: %q must not have a dot in it, nor begin with __: Temporal writes a version as name.build-id", version.Name)
+	case version.Name != "" && version.BuildID == "":
+		version.BuildID = telemetry.ReadBuild().Version
+	}
+	return nil
+}
+
 // part is a service of a process: it runs until its context ends, drains, and returns nil.
 type part struct {
 	name string
@@ -119,7 +141,7 @@ func (p *program) serve(ctx context.Context, flags processFlags, setup []string,
 		log.Debug("configuration is read", "file", p.file(env), "content", shown)
 	}
 	build := telemetry.ReadBuild()
-	proc := &process{env: env, config: loaded, log: log, registry: telemetry.NewRegistry(build), slots: flags.slots, load: flags.load}
+	proc := &process{env: env, config: loaded, log: log, registry: telemetry.NewRegistry(build), slots: flags.slots, load: flags.load, version: flags.version}
 	log.Info("millrace starts", "version", build.Version)
 	if env.MetricsListen != "" {
 		metrics, err := telemetry.ServeMetrics(env.MetricsListen, proc.registry)
@@ -244,11 +266,12 @@ func (proc *process) worker() part {
 		defer connected.Close()
 		began := time.Now()
 		return connected.explain(worker.Run(ctx, worker.Config{
-			Temporal:  connected.Client,
-			Namespace: connected.namespace,
-			Steps:     &activities.Steps{Events: store, Connections: proc.config, Log: log},
-			Slots:     proc.slots,
-			Log:       log,
+			Temporal:   connected.Client,
+			Namespace:  connected.namespace,
+			Steps:      &activities.Steps{Events: store, Connections: proc.config, Log: log},
+			Slots:      proc.slots,
+			Deployment: proc.version,
+			Log:        log,
 			Ready: func() {
 				log.Info("worker is ready", "after", time.Since(began).Round(time.Millisecond), "connections", proc.config.ConnectionNames())
 			},

@@ -102,9 +102,17 @@ never leave it. A namespace without the search attributes, or missing tables, ar
 millrace setup.
 
 Ctrl-C or SIGTERM drains: running chunks finish or are handed back, within 90 s. A second signal
-stops at once; then chunks are written again elsewhere after their heartbeat timeout.`,
+stops at once; then chunks are written again elsewhere after their heartbeat timeout.
+
+With --deployment the worker is a version of a worker deployment of Temporal's, and takes runs only
+while that version is current. docs/upgrades.md shows how.`,
+		Example: `  millrace worker
+  millrace worker --deployment millrace --build-id 1.1`,
 		Args: exactly(0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := flags.checkVersion(); err != nil {
+				return err
+			}
 			return p.serve(cmd.Context(), flags, nil, func(proc *process) []part {
 				return []part{proc.worker()}
 			}, config.VarClickHouseURL, config.VarClickHouseHTTPURL)
@@ -112,5 +120,6 @@ stops at once; then chunks are written again elsewhere after their heartbeat tim
 	}
 	flags.addTelemetry(p, command)
 	flags.addSlots(command)
+	flags.addVersion(command)
 	return command
 }

@@ -1,0 +1,63 @@
+//go:build world
+
+package promises
+
+import (
+	"testing"
+
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/converter"
+
+	"github.com/millrace/millrace/export"
+	"github.com/millrace/millrace/starter"
+	"github.com/millrace/millrace/workflows"
+)
+
+// Every step of a run says what it is, which export it is of, and how urgent: what was asked for by hand before all else, and
+// the past after the present.
+func TestEveryStepHasItsSummaryAndItsUrgency(tt *testing.T) {
+	tt.Parallel()
+	t := newThread(tt)
+	t.load(2, 1)
+	t.work()
+	definition := hourly("shop-events", 1)
+	t.apply(definition)
+
+	byHand := t.run(definition, hour(0))
+	t.steps(byHand.WorkflowID, byHand.RunID, 1)
+	var plan export.Plan
+	value, err := t.Client.QueryWorkflow(t.Context(), byHand.WorkflowID, byHand.RunID, workflows.QueryPlan)
+	if err != nil || value.Get(&plan) != nil || plan.Rows != 1 || plan.Run.Export != "shop-events" {
+		t.Errorf("its plan is %+v, %v", plan, err)
+	}
+	if err := t.Client.ScheduleClient().GetHandle(t.Context(), "shop-events").Backfill(t.Context(), client.ScheduleBackfillOptions{
+		Backfill: []client.ScheduleBackfill{{Start: hour(1).End, End: hour(1).End, Overlap: allowAll}},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	t.outcomes("shop-events", 2)
+	t.steps("shop-events-"+clockOf(hour(1)), "", 4)
+}
+
+// steps holds the activities of a run against how urgent it is.
+func (t *thread) steps(id, run string, urgency int32) {
+	t.Helper()
+	found := 0
+	for _, event := range t.stored(starter.Started{WorkflowID: id, RunID: run}).Events {
+		scheduled := event.GetActivityTaskScheduledEventAttributes()
+		if scheduled == nil {
+			continue
+		}
+		found++
+		var summary string
+		if err := converter.GetDefaultDataConverter().FromPayload(event.GetUserMetadata().GetSummary(), &summary); err != nil || summary == "" {
+			t.Errorf("%s: step %s has the summary %q, %v", id, scheduled.ActivityType.Name, summary, err)
+		}
+		if given := scheduled.Priority; given.GetPriorityKey() != urgency || given.GetFairnessKey() != "shop-events" {
+			t.Errorf("%s: step %s has the priority %v, want %d", id, scheduled.ActivityType.Name, given, urgency)
+		}
+	}
+	if found < 8 {
+		t.Errorf("%s has %d steps", id, found)
+	}
+}
