@@ -114,8 +114,21 @@ func atExport(point, action string) Fault {
 	}}
 }
 
-// most workers that are broken at once; one is left to go on.
-const mostAtOnce = workersOnStage - 1
+// mostAtOnce workers are broken at once: one is left to go on. While fewer than leastAwake are awake, faults wait.
+const (
+	mostAtOnce = workersOnStage - 1
+	leastAwake = 2
+)
+
+// awake are the workers that do not stand still.
+func (s *Stage) awake() (awake []*Service) {
+	for _, w := range s.Workers {
+		if !s.Asleep.Has(w) {
+			awake = append(awake, w)
+		}
+	}
+	return awake
+}
 
 // workersOnStage is how many workers there are.
 const workersOnStage = 4
@@ -131,11 +144,12 @@ func Volley(ctx context.Context, stage *Stage, random *rand.Rand, hand []Fault, 
 		}
 		return nil, []Fault{first}, rest, err
 	}
-	var awake []*Service
-	for _, w := range stage.Workers {
-		if !stage.Asleep.Has(w) {
-			awake = append(awake, w)
-		}
+	awake := stage.awake()
+	for ; len(awake) < leastAwake && ctx.Err() == nil; awake = stage.awake() {
+		wait(ctx, 200*time.Millisecond)
+	}
+	if ctx.Err() != nil {
+		return nil, nil, hand, ctx.Err()
 	}
 	random.Shuffle(len(awake), func(i, k int) { awake[i], awake[k] = awake[k], awake[i] })
 	faults, others := []Fault{first}, []Fault{}
@@ -149,7 +163,7 @@ func Volley(ctx context.Context, stage *Stage, random *rand.Rand, hand []Fault, 
 	rest = others
 	did := make([]bool, len(faults))
 	var all sync.WaitGroup
-	for i, fault := range faults[:min(len(faults), len(awake))] {
+	for i, fault := range faults {
 		own := rand.New(rand.NewPCG(random.Uint64(), 1))
 		all.Go(func() { did[i] = fault.On(ctx, stage, own, awake[i]) })
 	}
@@ -166,8 +180,8 @@ func Volley(ctx context.Context, stage *Stage, random *rand.Rand, hand []Fault, 
 
 // arm arms all workers that are awake.
 func (s *Stage) arm(list string) (armed []*Service) {
-	for _, w := range s.Workers {
-		if !s.Asleep.Has(w) && w.Arm(list) == nil {
+	for _, w := range s.awake() {
+		if w.Arm(list) == nil {
 			armed = append(armed, w)
 		}
 	}
