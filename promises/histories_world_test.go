@@ -80,7 +80,7 @@ func TestHistoriesOfAllKindsReplay(tt *testing.T) {
 	}
 	t.history("verified and found to differ", starter.Started{WorkflowID: "verify-several-" + span.Key()})
 	for connection, kind := range map[string]string{"lake": "checked", "nowhere": "checked and found wanting"} {
-		if _, err := t.starter.Check(t.Context(), connection); err != nil {
+		if _, err := t.starter.Check(t.Context(), workflows.CheckTask{Connection: connection}); err != nil {
 			t.Error(err)
 		}
 		t.history(kind, starter.Started{WorkflowID: "check-" + connection})
