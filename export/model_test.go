@@ -29,7 +29,7 @@ func TestAModelIsWrittenAsItIsRead(t *testing.T) {
 func TestABadModelIsToldByFieldAndRemedy(t *testing.T) {
 	for name, test := range map[string]struct{ model, want string }{
 		"a list":         {`["events"]`, `model: must be the name of a model, such as "events", or a model whole`},
-		"unknown field":  {strings.Replace(ordersModel, `"arrival"`, `"arival"`, 1), `model "orders": unknown field "arival": the fields are name, query, arrival, key, version, team, settle, watermark, columns`},
+		"unknown field":  {strings.Replace(ordersModel, `"arrival"`, `"arrived"`, 1), `model "orders": unknown field "arrived": the fields are name, query, arrival, key, version, team, settle, watermark, columns`},
 		"no query":       {`{"name":"orders"}`, `model "orders": query is missing: give one SELECT with the columns to export`},
 		"no name":        {strings.Replace(ordersModel, `"orders"`, `""`, 1), `model: name: "" must be 1 to 63 lower-case letters, digits, underscores and dashes, beginning and ending with a letter or digit`},
 		"events":         {strings.Replace(ordersModel, `"orders"`, `"events"`, 1), `model "events": name: is the built-in model's: choose another`},

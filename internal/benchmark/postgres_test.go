@@ -40,7 +40,7 @@ func TestExportToPostgresAgainstStagingByHand(t *testing.T) {
 	if b.conn, err = pgx.Connect(t.Context(), testworld.Env(t, "MILLRACE_POSTGRES_URL")); err != nil {
 		t.Fatal(err)
 	}
-	defer b.conn.Close(context.Background())
+	defer func() { _ = b.conn.Close(context.Background()) }()
 	b.do(t, "CREATE SCHEMA "+b.schema)
 	defer func() { b.do(t, "DROP SCHEMA "+b.schema+" CASCADE") }()
 	var version string
