@@ -58,7 +58,7 @@ func TestThePageOnUpgrades(tt *testing.T) {
 			testworld.Eventually(tt, patience, func() error { // a version is known a moment after its worker is up
 				output, err := t.shell(text)
 				if missing := missingLine(output, sees); err != nil || missing != "" {
-					return fmt.Errorf("docs/upgrades.md:%d: %v; the page says that one sees\n%s\nbut one sees\n%s", block.line, err, missing, output)
+					return fmt.Errorf("docs/upgrades.md:%d: %w; the page says that one sees\n%s\nbut one sees\n%s", block.line, err, missing, output)
 				}
 				return nil
 			})
