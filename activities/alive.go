@@ -15,6 +15,15 @@ const aliveEvery = 5 * time.Second
 // that is over soon tells nothing; stop returns when nothing is being told any more, for a heartbeat of an activity that
 // has ended is a warning in the log.
 func alive(ctx context.Context) (stop func()) {
+	return nowAndThen(func() {
+		if ctx.Err() == nil {
+			activity.RecordHeartbeat(ctx)
+		}
+	})
+}
+
+// nowAndThen calls tell every few seconds until stop is called, which returns when nothing is told any more.
+func nowAndThen(tell func()) (stop func()) {
 	ended, silent := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(silent)
@@ -23,10 +32,8 @@ func alive(ctx context.Context) (stop func()) {
 		for {
 			select {
 			case <-beat.C:
-				activity.RecordHeartbeat(ctx)
+				tell()
 			case <-ended:
-				return
-			case <-ctx.Done():
 				return
 			}
 		}

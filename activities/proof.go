@@ -63,28 +63,6 @@ func (t *telling) stop() {
 	}
 }
 
-// nowAndThen calls tell every few seconds until stop is called, which returns when nothing is told any more.
-func nowAndThen(tell func()) (stop func()) {
-	ended, silent := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(silent)
-		beat := time.NewTicker(aliveEvery)
-		defer beat.Stop()
-		for {
-			select {
-			case <-beat.C:
-				tell()
-			case <-ended:
-				return
-			}
-		}
-	}()
-	return func() {
-		close(ended)
-		<-silent
-	}
-}
-
 // provedChunk is a chunk whose receipt is to be completed.
 type provedChunk struct {
 	run         export.Run
