@@ -87,7 +87,9 @@ func TestPlanningOfOneHourInAHundred(t *testing.T) {
 			}
 			parts := number(t, store, fmt.Sprintf("SELECT uniqExact(_part) FROM events WHERE toStartOfHour(inserted_at) = toDateTime(%d, 'UTC')", interval.Start.Unix()))
 			allowed := exported + exported/2
-			if !test.team.All {
+			// Each chunk reads up to a granule beyond either of its bounds in each part, which tells for a team, and for chunks
+			// that have hardly more rows than a granule.
+			if !test.team.All || test.target > 0 && test.target < 4*granule {
 				allowed = exported + 2*granule*parts*uint64(len(chunks))
 			}
 			fmt.Printf("%-26s %5d %7d %10d %10d %8.3f %12d %9s\n", test.name, parts, len(chunks), exported, read, float64(read)/float64(exported), allowed, took.Round(time.Millisecond))

@@ -113,7 +113,8 @@ func newPast(t *testing.T, rows int) *past {
 	random := testworld.Rand(t)
 	for first := 0; first < rows; first += block {
 		size := min(block, rows-first)
-		arrival := start.Add(time.Hour * time.Duration(first) / time.Duration(rows))
+		// In floating point: the product of an hour and so many rows is beyond 64 bits.
+		arrival := start.Add(time.Duration(float64(time.Hour) * float64(first) / float64(rows))).Truncate(time.Microsecond)
 		loaded := somethingLikeEvents(random, source, arrival, first, size)
 		for _, row := range loaded.Rows {
 			p.properties += len(row.Properties)
