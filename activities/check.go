@@ -123,7 +123,12 @@ func (s *Steps) checkModel(ctx context.Context, definition export.Definition, ad
 	for _, chunk := range chunks {
 		rows += chunk.Rows
 	}
-	found := fmt.Sprintf("%s has %d rows in %d chunks, for which ClickHouse reads %d of the %d rows of %s", run.Interval, rows, len(chunks), reads.Rows, reads.Total, strings.Join(reads.Tables, ", "))
+	found := fmt.Sprintf("%s has %d rows in %d chunks, for which ClickHouse reads ", run.Interval, rows, len(chunks))
+	if len(reads.Tables) == 0 { // all parts are ruled out, or the tables are of engines that are not estimated
+		found += "nothing that it can estimate"
+	} else {
+		found += fmt.Sprintf("%d of the %d rows of %s", reads.Rows, reads.Total, strings.Join(reads.Tables, ", "))
+	}
 	if reads.Rows > tooMuch(rows) {
 		return failed("plan the last interval", export.Errorf(export.KindConfig, "%s, which is too much: bound the table's sort key in the model's query by {%s:DateTime} and {%s:DateTime}, or sort the table by %s",
 			found, export.ParameterStart, export.ParameterEnd, definition.Model.ArrivalColumn()))

@@ -176,6 +176,9 @@ func TestCheckTellsWhatIsWrongWithAModel(tt *testing.T) {
 		var failed string
 		for _, step := range report.Steps {
 			failed += step.Error
+			if strings.HasSuffix(step.Detail, " ") {
+				t.Errorf("%s: step %q ends in the middle: %q", name, step.Name, step.Detail)
+			}
 		}
 		if report.OK != (test.want == "") || !strings.Contains(failed, test.want) {
 			t.Errorf("%s: %+v, want %q", name, report, test.want)
