@@ -12,6 +12,16 @@ import (
 	"time"
 )
 
+// tellRepeat prints the command that repeats a run, and gives it back.
+func tellRepeat(command string, rounds int, seed uint64, broken string) string {
+	again := fmt.Sprintf("%s ROUNDS=%d SEED=%d", command, rounds, seed)
+	if broken != "" {
+		again += " BROKEN='" + broken + "'"
+	}
+	fmt.Printf("%s repeats this run\n", again)
+	return again
+}
+
 // settleEvery is after how many rounds everything is loaded and compared.
 const settleEvery = 50
 
@@ -20,11 +30,7 @@ const settleEvery = 50
 // which must be caught.
 func TestEveryEventIsLoadedOnceWhateverDies(t *testing.T) {
 	rounds, seed, broken := number(t, "MILLRACE_CRASH_ROUNDS", 24), uint64(number(t, "MILLRACE_CRASH_SEED", int(rand.Uint32()))), os.Getenv("MILLRACE_CRASH_BROKEN")
-	again := fmt.Sprintf("make test/crash ROUNDS=%d SEED=%d", rounds, seed)
-	if broken != "" {
-		again += " BROKEN='" + broken + "'"
-	}
-	fmt.Printf("%s repeats this run\n", again)
+	again := tellRepeat("make test/crash", rounds, seed, broken)
 	play := raise(t, seed, broken)
 	tally := NewTally()
 	random := rand.New(rand.NewPCG(seed, 0))

@@ -18,11 +18,7 @@ import (
 func TestEveryIntervalIsExportedOnceWhateverDies(t *testing.T) {
 	rounds, seed, broken := number(t, "MILLRACE_CRASH_ROUNDS", 12), uint64(number(t, "MILLRACE_CRASH_SEED", int(rand.Uint32()))), os.Getenv("MILLRACE_CRASH_BROKEN")
 	rounds = number(t, "MILLRACE_CRASH_EXPORT_ROUNDS", rounds)
-	again := fmt.Sprintf("make test/crash RUN=EveryInterval ROUNDS=%d SEED=%d", rounds, seed)
-	if broken != "" {
-		again += " BROKEN='" + broken + "'"
-	}
-	fmt.Printf("%s repeats this run\n", again)
+	again := tellRepeat("make test/crash RUN=EveryInterval", rounds, seed, broken)
 	play := raiseExports(t, seed, broken)
 	tally := NewTally()
 	random := rand.New(rand.NewPCG(seed, 0))
