@@ -31,6 +31,7 @@ type Stage struct {
 	Store    *StoreRelay
 	Database *DatabaseRelay
 	Places   *Places
+	Phases   *Phases
 	// Asleep are the services that stand still until they are woken in their own time.
 	Asleep *Asleep
 }

@@ -32,4 +32,5 @@
 //	StoreJudge   what must hold of files, read by ClickHouse
 //	TableJudge   what must hold of tables
 //	ExportDeck   the faults
+//	Phases       where the time of a run goes
 package crash

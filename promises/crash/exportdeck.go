@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -23,6 +24,8 @@ var (
 		"postgres.staging.commit", "postgres.staging.committed", "postgres.publish.begun", "postgres.run.taken", "postgres.staging.proved",
 		"postgres.rows.moved", "postgres.publish.commit", "postgres.publish.committed",
 	}
+	// Somebody has to leave an old upload behind.
+	sweepBoundaries  = []string{"s3.sweep.abort", "s3.sweep.aborted"}
 	ledgerBoundaries = []string{"ledger.insert", "ledger.inserted"}
 	// Somebody has to cancel a run, or to spoil its revision.
 	cancelBoundaries = map[string]string{"s3.abort": "s3", "s3.aborted": "s3", "postgres.abort": "postgres", "postgres.aborted": "postgres"}
@@ -32,6 +35,7 @@ var (
 // ExportBoundaries are the boundaries of exports, in the order of a run.
 func ExportBoundaries() []string {
 	all := append(append(append([]string{}, storeBoundaries...), tableBoundaries...), ledgerBoundaries...)
+	all = append(all, sweepBoundaries...)
 	return append(all, "s3.abort", "s3.aborted", "postgres.abort", "postgres.aborted",
 		"s3.closed.put", "s3.closed.answered", "postgres.close.commit", "postgres.close.committed")
 }
@@ -46,6 +50,8 @@ func ExportDeck(deal int) (deck []Fault) {
 				deck = append(deck, provoked(boundary, action, cancels(cancelBoundaries[boundary])))
 			case closeBoundaries[boundary] != "":
 				deck = append(deck, provoked(boundary, action, spoils(closeBoundaries[boundary])))
+			case slices.Contains(sweepBoundaries, boundary):
+				deck = append(deck, provoked(boundary, action, leavesUploads))
 			default:
 				deck = append(deck, atExport(boundary, action))
 			}
@@ -58,7 +64,7 @@ func ExportDeck(deal int) (deck []Fault) {
 	return deck
 }
 
-// othersInADeal makes a deck of a hundred cards, so that 300 rounds hit each boundary six times.
+// othersInADeal is how many of the other faults are in a deck.
 const othersInADeal = 16
 
 // otherFaults are those without a boundary, different kinds in turn.
@@ -138,12 +144,16 @@ const workersOnStage = 4
 func Volley(ctx context.Context, stage *Stage, random *rand.Rand, hand []Fault, most int) (came, missed, rest []Fault, err error) {
 	first, rest := hand[0], hand[1:]
 	if first.On == nil {
+		began := time.Now()
 		did, err := first.Do(ctx, stage, rand.New(rand.NewPCG(random.Uint64(), 1)))
 		if did {
+			stage.Phases.Add(phaseOf(first), began)
 			return []Fault{first}, nil, rest, err
 		}
+		stage.Phases.Add(phaseMissed, began)
 		return nil, []Fault{first}, rest, err
 	}
+	began := time.Now()
 	awake := stage.awake()
 	for ; len(awake) < leastAwake && ctx.Err() == nil; awake = stage.awake() {
 		wait(ctx, 200*time.Millisecond)
@@ -151,6 +161,7 @@ func Volley(ctx context.Context, stage *Stage, random *rand.Rand, hand []Fault, 
 	if ctx.Err() != nil {
 		return nil, nil, hand, ctx.Err()
 	}
+	stage.Phases.Add("waiting for stopped workers", began)
 	random.Shuffle(len(awake), func(i, k int) { awake[i], awake[k] = awake[k], awake[i] })
 	faults, others := []Fault{first}, []Fault{}
 	for _, fault := range rest {
@@ -162,6 +173,7 @@ func Volley(ctx context.Context, stage *Stage, random *rand.Rand, hand []Fault, 
 	}
 	rest = others
 	did := make([]bool, len(faults))
+	began = time.Now()
 	var all sync.WaitGroup
 	for i, fault := range faults {
 		own := rand.New(rand.NewPCG(random.Uint64(), 1))
@@ -175,7 +187,30 @@ func Volley(ctx context.Context, stage *Stage, random *rand.Rand, hand []Fault, 
 			missed = append(missed, fault)
 		}
 	}
+	if len(came) > 0 {
+		stage.Phases.Add(phaseOf(first), began)
+	} else {
+		stage.Phases.Add(phaseMissed, began)
+	}
 	return came, missed, rest, nil
+}
+
+const phaseMissed = "waiting in vain for a fault to find something"
+
+// phaseOf is what a fault's time is counted by.
+func phaseOf(f Fault) string {
+	point, _, at := strings.Cut(f.Name, "=")
+	switch {
+	case !at:
+		return "other faults"
+	case cancelBoundaries[point] != "":
+		return "boundaries of a cancelled run"
+	case closeBoundaries[point] != "":
+		return "boundaries of a closed revision"
+	case slices.Contains(sweepBoundaries, point):
+		return "boundaries of a sweep"
+	}
+	return "boundaries of a run"
 }
 
 // arm arms all workers that are awake.

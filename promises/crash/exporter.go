@@ -32,6 +32,7 @@ type Exporter struct {
 	mu       sync.Mutex
 	random   *rand.Rand
 	serial   int
+	waiting  []*target          // dealt, and not started yet
 	open     map[string]*target // by workflow
 	done     []*target
 	told     []string // ends that no fault explains
@@ -76,16 +77,15 @@ func StartExporter(temporal client.Client, namespace string, families []family, 
 		random: rand.New(rand.NewPCG(seed, 77)), open: map[string]*target{}, perhaps: map[string]bool{}, wasReset: map[string]bool{}, stop: stop,
 	}
 	e.running.Go(func() {
-		var waiting []*target
 		for ; ctx.Err() == nil; wait(ctx, pace) {
 			e.mu.Lock()
 			may := !e.paused && len(e.open) < mostOpen
-			if may && len(waiting) == 0 {
-				waiting = e.deal()
+			if may && len(e.waiting) == 0 {
+				e.waiting = e.deal()
 			}
 			var next *target
-			if may && len(waiting) > 0 {
-				next, waiting = waiting[0], waiting[1:]
+			if may && len(e.waiting) > 0 {
+				next, e.waiting = e.waiting[0], e.waiting[1:]
 				e.open[next.workflowID] = next
 			}
 			e.mu.Unlock()
@@ -103,7 +103,7 @@ func (e *Exporter) deal() (targets []*target) {
 	for _, f := range e.families {
 		fitting := slices.DeleteFunc(slices.Clone(e.closed()), func(i export.Interval) bool { return !f.fits(i) })
 		e.random.Shuffle(len(fitting), func(i, k int) { fitting[i], fitting[k] = fitting[k], fitting[i] })
-		name := fmt.Sprintf("%s-%d", f.name, e.serial)
+		name := f.export(e.serial)
 		definition := export.Definition{
 			Name: name, Team: export.Team{ID: 1}, Connection: map[string]string{"s3": "lake", "postgres": "warehouse"}[f.destination],
 			Every: export.Duration(exportsEvery), ChunkRows: f.chunkRows, Destination: f.destination, Settings: json.RawMessage(f.settingsOf(name)),
@@ -119,6 +119,27 @@ func (e *Exporter) deal() (targets []*target) {
 	}
 	e.random.Shuffle(len(targets), func(i, k int) { targets[i], targets[k] = targets[k], targets[i] })
 	return targets
+}
+
+// export is the name of a family's export of one deal.
+func (f family) export(serial int) string { return fmt.Sprintf("%s-%d", f.name, serial) }
+
+// coming are the exports of a destination whose next runs are started soon.
+func (e *Exporter) coming(destination string) (names []string) {
+	e.note(func() {
+		for _, t := range e.waiting {
+			if t.definition.Destination == destination {
+				names = append(names, t.definition.Name)
+			}
+		}
+		for _, f := range e.families {
+			if f.destination == destination {
+				names = append(names, f.export(e.serial+1))
+			}
+		}
+	})
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 func (f family) settingsOf(name string) string {

@@ -58,7 +58,7 @@ func raiseExports(t *testing.T, seed uint64, broken string) *exportPlay {
 	p.clients = StartClients(addresses, p.judge.kafka, exportPerSecond, seed)
 	t.Cleanup(p.clients.Close)
 	p.reach(t)
-	p.Asleep = NewAsleep()
+	p.Asleep, p.Phases = NewAsleep(), NewPhases()
 	t.Cleanup(p.Asleep.Close)
 	for i := range workersOnStage {
 		p.Workers = append(p.Workers, p.start(t, ServiceConfig{

@@ -104,6 +104,8 @@ func (p *exportPlay) reportExports(t *testing.T, tally *Tally) {
 	t.Helper()
 	fmt.Println()
 	tally.Print(os.Stdout, ExportBoundaries())
+	fmt.Println()
+	p.Phases.Print(os.Stdout)
 	published, twins, again := p.Exports.Counts()
 	files, uploads, err := p.files.Unnamed(t.Context())
 	if err != nil {
@@ -120,6 +122,7 @@ func (p *exportPlay) reportExports(t *testing.T, tally *Tally) {
 	fmt.Printf("\n%d runs were begun and are published, in %d manifests and %d tables; %d had a second execution at once, %d were started again after a cancel or a terminate, %d reset\n",
 		published, p.files.Checked, len(p.tables.published), twins, again, p.Exports.resets)
 	fmt.Printf("%d revisions were closed at the store; %d processes of workers were started\n", p.files.Closed, starts)
+	fmt.Printf("%d uploads were left behind for sweeps to take back\n", p.Places.left.Load())
 	fmt.Printf("kills have left %d files that no manifest names, %d open uploads and %d staging tables\n", files, uploads, staging)
 	fmt.Println("every published interval has the rows that the events have, once; no other rows are published")
 }

@@ -56,10 +56,14 @@ func TestEveryIntervalIsExportedOnceWhateverDies(t *testing.T) {
 			tally.Faults[fault.Name]++
 			names = append(names, fault.Name)
 		}
+		judged := time.Now()
 		faults := append(play.glance(t), play.glanceAtExports(t)...)
+		play.Phases.Add("judging", judged)
 		if settles := tally.Rounds-settled >= 2*settleEvery || tally.Rounds == rounds || broken != "" && tally.Rounds-settled >= settleEvery; len(faults) == 0 && settles {
 			settled = tally.Rounds
+			settling := time.Now()
 			faults = append(play.settleExports(t), play.settle(t)...)
+			play.Phases.Add("settling", settling)
 		}
 		fmt.Printf("round %3d  %5.1f s  %s\n", tally.Rounds, time.Since(began).Seconds(), strings.Join(names, ", "))
 		if len(faults) == 0 {

@@ -6,10 +6,14 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"sync/atomic"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/jackc/pgx/v5"
+
+	"github.com/millrace/millrace/export"
 )
 
 // Places are the destinations, reached past relays and proxies: somebody changes there what Millrace has stored and not
@@ -20,6 +24,7 @@ type Places struct {
 	prefix      string
 	databaseURL string
 	schema      string
+	left        atomic.Int64 // uploads that were begun, for sweeps to take back
 }
 
 // scheduledPrefix begins the names of the exports that schedules start: nobody starts them again, so nobody spoils them.
@@ -61,6 +66,35 @@ func (s *Stage) disarm(armed []*Service) {
 	for _, w := range armed {
 		_ = w.Arm("")
 	}
+}
+
+// leavesUploads begins uploads that nobody ends, at keys of exports whose next runs are near, and has the store say that
+// they are old: those runs sweep them.
+func leavesUploads(ctx context.Context, stage *Stage, _ *rand.Rand, list string) ([]*Service, error) {
+	armed := stage.arm(list)
+	begun := 0
+	for _, name := range stage.Exports.coming("s3") {
+		if stage.Places.leaveUpload(ctx, stage.Store, name) == nil { // the store itself may be on its way up again
+			begun++
+		}
+	}
+	if begun == 0 {
+		stage.disarm(armed)
+		return nil, nil
+	}
+	return armed, nil
+}
+
+// leaveUpload begins an upload at a key of an export, of an interval that nobody exports.
+func (p *Places) leaveUpload(ctx context.Context, relay *StoreRelay, name string) error {
+	key := fmt.Sprintf("%s/%s/%s/r0001-00000.parquet", p.prefix, name, export.Interval{Start: time.Unix(0, 0), End: time.Unix(60, 0)}.Key())
+	begun, err := p.store.CreateMultipartUpload(ctx, &s3.CreateMultipartUploadInput{Bucket: &p.bucket, Key: &key})
+	if err != nil {
+		return fmt.Errorf("begin an upload at %s: %w", key, err)
+	}
+	p.left.Add(1)
+	relay.age(*begun.UploadId)
+	return nil
 }
 
 // removeObjects removes a file of each run that is being written and has no mark of its end, and names the runs.

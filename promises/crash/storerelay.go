@@ -7,10 +7,14 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/millrace/millrace/export"
 )
 
 // StoreRelay stands between workers and the object store, and answers in the store's place, loses answers or holds them
@@ -22,6 +26,7 @@ type StoreRelay struct {
 	server  *http.Server
 	trouble atomic.Pointer[storeTrouble]
 	met     atomic.Int64
+	old     sync.Map // ids of uploads that the store says are old
 	open    sync.WaitGroup
 }
 
@@ -54,6 +59,11 @@ func StartStoreRelay(endpoint string) (*StoreRelay, error) {
 			p.Out.Host = p.In.Host
 		},
 		ModifyResponse: func(answer *http.Response) error {
+			if request := answer.Request; request.Method == http.MethodGet && request.URL.Query().Has("uploads") {
+				if err := r.ageListed(answer); err != nil {
+					return err
+				}
+			}
 			trouble := r.trouble.Load()
 			if trouble == nil || !trouble.meets(answer.Request) {
 				return nil
@@ -91,6 +101,39 @@ var errLost = &url.Error{Op: "relay", Err: io.ErrUnexpectedEOF}
 func (r *StoreRelay) Close() {
 	_ = r.server.Close()
 	r.open.Wait()
+}
+
+// age has the store say of an upload that it began long ago.
+func (r *StoreRelay) age(upload string) { r.old.Store(upload, true) }
+
+var (
+	uploadID  = regexp.MustCompile(`<UploadId>([^<]*)</UploadId>`)
+	initiated = regexp.MustCompile(`<Initiated>[^<]*</Initiated>`)
+)
+
+// ageListed changes when the old ones of a list of uploads were begun.
+func (r *StoreRelay) ageListed(answer *http.Response) error {
+	content, err := io.ReadAll(answer.Body)
+	_ = answer.Body.Close()
+	if err != nil {
+		return err
+	}
+	const end = "</Upload>"
+	entries := strings.Split(string(content), end)
+	for i, entry := range entries {
+		id := uploadID.FindStringSubmatch(entry)
+		if id == nil {
+			continue
+		}
+		if _, is := r.old.Load(id[1]); is {
+			began := time.Now().Add(-2 * time.Duration(export.DefaultGiveUpAfter)).UTC().Format("2006-01-02T15:04:05.000Z")
+			entries[i] = initiated.ReplaceAllString(entry, "<Initiated>"+began+"</Initiated>")
+		}
+	}
+	text := strings.Join(entries, end)
+	answer.Body, answer.ContentLength = io.NopCloser(strings.NewReader(text)), int64(len(text))
+	answer.Header.Set("Content-Length", strconv.Itoa(len(text)))
+	return nil
 }
 
 // be puts a trouble on; nil takes it away. The answer counts the requests that the one before has met.
