@@ -36,13 +36,17 @@ func (S3) Tools() []Tool {
 }
 
 // Command implements Part. Object metadata is kept in extended attributes, or beside the objects where the
-// file system has none.
+// file system has none. Tests make accounts, whose end is to be known at once: no cache of them is kept.
 func (S3) Command(site Site) (Command, error) {
 	buckets := filepath.Join(site.Dir, "buckets")
 	if err := os.MkdirAll(buckets, 0o755); err != nil {
 		return Command{}, fmt.Errorf("make the folder of buckets: %w", err)
 	}
-	args := []string{"--port", site.Addr("s3"), "--region", s3Region, "--quiet", "posix"}
+	accounts := filepath.Join(site.Dir, "accounts")
+	if err := os.MkdirAll(accounts, 0o700); err != nil {
+		return Command{}, fmt.Errorf("make the folder of accounts: %w", err)
+	}
+	args := []string{"--port", site.Addr("s3"), "--region", s3Region, "--iam-dir", accounts, "--iam-cache-disable", "--quiet", "posix"}
 	if !hasAttributes(buckets) {
 		sidecar := filepath.Join(site.Dir, "metadata")
 		if err := os.MkdirAll(sidecar, 0o755); err != nil {

@@ -7,6 +7,14 @@ import (
 	"github.com/millrace/millrace/export"
 )
 
+// Promises that can only be tried where a test can bring them about; Guarantees says where not.
+const (
+	expiredPromise  = "credentials that are accepted no more end each step, and change nothing"
+	readOnlyPromise = "a place that may only be read ends each step that writes, and changes nothing"
+	fullPromise     = "a place that is full ends each step that writes, and changes nothing"
+	underwayPromise = "a table that changes before a chunk of it is published"
+)
+
 // faults holds what happens between two calls, beside somebody else, and to whom the system does not let in any more.
 var faults = []promise{
 	{"a run that is begun anew after any of its steps ends as one", func(t *testing.T, s Subject) {
@@ -83,11 +91,14 @@ var faults = []promise{
 		}
 		s.published(t, s.finish(t, plan, []export.Receipt{receipt}))
 	}},
-	{"credentials that are accepted no more end each step, and change nothing", func(t *testing.T, s Subject) {
+	{expiredPromise, func(t *testing.T, s Subject) {
 		s.refusedAs(t, s.Expired, export.KindAuth)
 	}},
-	{"a place that may only be read ends each step that writes, and changes nothing", func(t *testing.T, s Subject) {
-		s.refusedAs(t, s.ReadOnly, export.KindPermission, export.KindQuota, export.KindDestinationUnavailable)
+	{readOnlyPromise, func(t *testing.T, s Subject) {
+		s.refusedAs(t, s.ReadOnly, export.KindPermission, export.KindDestinationUnavailable)
+	}},
+	{fullPromise, func(t *testing.T, s Subject) {
+		s.refusedAs(t, s.Full, export.KindQuota)
 	}},
 }
 
@@ -118,9 +129,6 @@ func (s Subject) partOf(t *testing.T, plan export.Plan, steps int) {
 
 // refusedAs begins each step of a run as somebody whom the system refuses, and then does it as somebody whom it lets in.
 func (s Subject) refusedAs(t *testing.T, refused Opener, kinds ...export.Kind) {
-	if refused == nil {
-		return // it cannot be brought about; Guarantees says so
-	}
 	plan := s.plan("first", 500)
 	refuses := func(step string, err error) {
 		t.Helper()

@@ -78,7 +78,7 @@ func (g *Guarantees) rows(ctx context.Context) ([]row, error) {
 		}
 		return how
 	}
-	return []row{
+	return append([]row{
 		{"readers see an interval wholly or not at all", commit, []string{"a run is not published before its manifest", "neighbouring intervals are published apart", "a zombie's chunk after a close harms nobody"}},
 		{"an empty interval", "has its commit mark, too", []string{"an empty interval has a manifest too", "an empty interval is proved"}},
 		{"who plans first", "wins for all who come later", []string{"the first plan wins", "of many plans at once one holds for all"}},
@@ -91,13 +91,41 @@ func (g *Guarantees) rows(ctx context.Context) ([]row, error) {
 		{"not compared", not, nil},
 		{"revisions", "a closed one is never published, and the next stands for it", []string{"a closed revision is not published", "of publishing and closing at once one wins for all", "the revision after a closed one is published in its stead"}},
 		{"clean-up", "takes what its own execution left unfinished, and nothing else", []string{"an abort ends the open work of its own execution", "an abort leaves the open work of another execution alone", "the clean-up of an old execution leaves what its successor took over alone"}},
-		{"credentials that expire", untried(s.Expired, "end the step as `auth`; nothing changes"), tried(s.Expired, "credentials that are accepted no more end each step, and change nothing")},
-		{"a place that is read-only or full", untried(s.ReadOnly, "ends the step; nothing changes"), tried(s.ReadOnly, "a place that may only be read ends each step that writes, and changes nothing")},
-	}, nil
+		{"credentials that expire", untried(s.Expired, "end the step as `auth`; nothing changes"), tried(s.Expired != nil, expiredPromise)},
+		{"a place that is read-only", untried(s.ReadOnly, "ends the step; nothing changes"), tried(s.ReadOnly != nil, readOnlyPromise)},
+		{"a place that is full", untried(s.Full, "ends the step as `quota`, which is tried again; nothing changes"), tried(s.Full != nil, fullPromise)},
+	}, g.inForms()...), nil
 }
 
-func tried(opener Opener, promise string) []string {
-	if opener == nil {
+// inForms tells what was found with rows that ClickHouse made and somebody else read.
+func (g *Guarantees) inForms() []row {
+	if len(g.subject.Forms) == 0 {
+		return []row{{"values, columns that change, publishing with a lost answer", "not tried: its tests have no ClickHouse", nil}}
+	}
+	var names []string
+	fits := false
+	for _, form := range g.subject.Forms {
+		names = append(names, form.Name)
+		fits = fits || form.Fit != nil
+	}
+	drifts := "its files have it; those of earlier intervals stay as they are"
+	if fits {
+		drifts = "is refused as `schema` and named, and nothing is written, until the table has it; rows of earlier intervals stay as they are"
+	}
+	found := []row{
+		{"NULL, decimals, microseconds", "come back as they were to a reader who is not of Millrace (" + strings.Join(names, ", ") + ")", []string{"nulls are nulls, and what looks like them is none", "a decimal keeps each of its digits", "an instant keeps its microsecond"}},
+		{"arrays", g.subject.lesson.tells("arrays"), []string{"an array is kept, or refused before anything is written"}},
+		{"a column that is new in an interval, or of another type", drifts, []string{"a column that is new in an interval", "a column that has another type in an interval"}},
+		{"publishing with a lost answer, or a lost request", "is there once or not at all, and a repeat ends it", []string{"a publication whose answer is lost is there once", "a publication that is lost itself is not there, and its repeat is once"}},
+	}
+	if fits {
+		found = append(found, row{"a table that changes while a run is at work", "ends the run as `schema`; nothing changes", []string{underwayPromise}})
+	}
+	return found
+}
+
+func tried(can bool, promise string) []string {
+	if !can {
 		return nil
 	}
 	return []string{promise}

@@ -79,7 +79,10 @@ var inRows = []promise{
 		for what, change := range map[string]func(*export.Receipt){
 			"rows":       func(r *export.Receipt) { r.Rows-- },
 			"entity tag": func(r *export.Receipt) { r.ETag += "0" },
-			"place":      func(r *export.Receipt) { r.Location = r.Location[:len(r.Location)-1] + "7" },
+			"place": func(r *export.Receipt) {
+				last := len(r.Location) - 1
+				r.Location = r.Location[:last] + map[bool]string{true: "8", false: "7"}[r.Location[last] == '7']
+			},
 		} {
 			changed := receipt
 			change(&changed)

@@ -2,7 +2,8 @@
 // tests call Run; who adds a destination begins by making it pass.
 //
 // Each group of promises has a file of its own: plans.go, chunks.go, broken.go, proofs.go, publishing.go,
-// closing.go, leftovers.go, faults.go, readback.go, rows.go. What they find out is told by guarantees.go.
+// closing.go, leftovers.go, faults.go, readback.go, rows.go; and, of rows that ClickHouse makes and somebody else reads,
+// values.go, drift.go, unsure.go. What they find out is told by guarantees.go.
 package destinationtest
 
 import (
@@ -33,9 +34,14 @@ type Subject struct {
 	Staged bool
 	// BigChunk is how many bytes make a chunk that the system takes in several pieces.
 	BigChunk int
-	// Expired opens the destination with credentials that the system does not accept, and ReadOnly as somebody who may
-	// read and not write, or where nothing more fits. Nil where the system of the tests cannot do so.
-	Expired, ReadOnly Opener
+	// Expired opens the destination with credentials that the system accepts no more, ReadOnly as somebody who may read and
+	// not write, and Full where nothing more fits. Nil where the system of the tests cannot do so.
+	Expired, ReadOnly, Full Opener
+	// ClickHouse and Forms are for what ClickHouse makes and somebody else reads. Without forms nothing is said of it.
+	ClickHouse ClickHouse
+	Forms      []Form
+
+	lesson *lesson
 }
 
 // Opener makes a destination.
@@ -51,6 +57,7 @@ type promise struct {
 // empty place.
 func Run(t *testing.T, newSubject func(t *testing.T) Subject) *Guarantees {
 	subject := newSubject(t)
+	subject.lesson = &lesson{forms: map[string]map[string][]string{}}
 	found := &Guarantees{subject: subject, destination: subject.Open(t), columns: export.EventColumns(), held: map[string]bool{}}
 	for _, group := range []struct {
 		name     string
@@ -66,6 +73,9 @@ func Run(t *testing.T, newSubject func(t *testing.T) Subject) *Guarantees {
 		{"faults", faults},
 		{"reading back", readback},
 		{"reading rows", inRows},
+		{"values", values},
+		{"drift", drift},
+		{"unknown outcomes", unsure},
 	} {
 		if group.name == "reading back" {
 			if _, can := found.destination.(destinations.ReadsBack); !can {
@@ -77,18 +87,40 @@ func Run(t *testing.T, newSubject func(t *testing.T) Subject) *Guarantees {
 				continue // it holds no rows
 			}
 		}
+		group.promises = slices.DeleteFunc(slices.Clone(group.promises), func(p promise) bool { return !subject.tries(group.name, p.name) })
 		found.all += len(group.promises)
 		t.Run(group.name, func(t *testing.T) {
 			for _, promise := range group.promises {
 				t.Run(promise.name, func(t *testing.T) {
 					t.Parallel()
 					defer func() { found.note(promise.name, !t.Failed()) }()
-					promise.hold(t, newSubject(t))
+					s := newSubject(t)
+					s.lesson = subject.lesson
+					promise.hold(t, s)
 				})
 			}
 		})
 	}
 	return found
+}
+
+// tries tells whether a promise can be tried at all: some need what not every test of a destination has.
+func (s Subject) tries(group, promise string) bool {
+	switch promise {
+	case expiredPromise:
+		return s.Expired != nil
+	case readOnlyPromise:
+		return s.ReadOnly != nil
+	case fullPromise:
+		return s.Full != nil
+	case underwayPromise:
+		return slices.ContainsFunc(s.Forms, func(f Form) bool { return f.Fit != nil })
+	}
+	switch group {
+	case "values", "drift", "unknown outcomes":
+		return len(s.Forms) > 0
+	}
+	return true
 }
 
 // theRun is the run that the suite works on, of a place of its own.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -157,20 +158,17 @@ func TestPromises(t *testing.T) {
 				if _, err := s.conn.Exec(t.Context(), d.createTarget()); err != nil {
 					t.Fatal(err)
 				}
+				full := sync.OnceValue(func() string { return s.full(t) })
 				return destinationtest.Subject{
 					Kind: "postgres", Settings: s.settings(t, more), BigChunk: 16 << 20, Staged: true,
 					Open:     func(t testing.TB) destinations.Destination { return s.open(t, more) },
 					Contents: s.contents,
-					Expired: func(t testing.TB) destinations.Destination {
-						return s.openAt(t, s.with(t, func(u *url.URL) { u.User = url.UserPassword("millrace", testSecret) }), more)
-					},
+					Expired:  func(t testing.TB) destinations.Destination { return s.openAt(t, s.asExpired(t), more) },
 					ReadOnly: func(t testing.TB) destinations.Destination { // as a standby is
-						return s.openAt(t, s.with(t, func(u *url.URL) {
-							query := u.Query()
-							query.Set("options", "-c default_transaction_read_only=on")
-							u.RawQuery = strings.ReplaceAll(query.Encode(), "+", "%20")
-						}), more)
+						return s.openAt(t, s.options(t, "-c default_transaction_read_only=on"), more)
 					},
+					Full:       func(t testing.TB) destinations.Destination { return s.openAt(t, full(), more) },
+					ClickHouse: worldClickHouse(t), Forms: s.forms(t, more),
 				}
 			})
 			found.Hold(t, "../../docs/guarantees.md", "Postgres, "+mode)

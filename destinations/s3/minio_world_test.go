@@ -11,8 +11,10 @@ import (
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
 	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
 
 	"github.com/millrace/millrace/destinations"
 	"github.com/millrace/millrace/destinations/destinationtest"
@@ -101,4 +103,26 @@ func TestAKeyThatIsNotThereIsNamed(t *testing.T) {
 	_, err := runOnce(t.Context(), b.open(t, jsonSettings), planOf(t, 10))
 	wantError(t, err, export.KindPermission, fmt.Sprintf("prepare: write %s: %s: %s (kms:KeyNotFound)",
 		"events/_millrace/shop-events/20261123T100000Z--20261123T110000Z/r0001/plan.json", b.connection.place(b.connection.Region), unknownKMSKey.Text))
+}
+
+// asReader is the bucket as a role has it that may read and nothing else.
+func (b bucket) asReader(t testing.TB) bucket {
+	t.Helper()
+	keys := credentials.NewStaticCredentialsProvider(b.connection.AccessKeyID, b.connection.SecretAccessKey, "")
+	service := sts.New(sts.Options{BaseEndpoint: &b.connection.Endpoint, Region: b.connection.Region, Credentials: keys})
+	policy := strings.ReplaceAll(`{"Version": "2012-10-17", "Statement": [{"Effect": "Allow",
+		"Action": ["s3:GetObject", "s3:ListBucket", "s3:ListBucketMultipartUploads"], "Resource": ["arn:aws:s3:::BUCKET", "arn:aws:s3:::BUCKET/*"]}]}`, "BUCKET", b.connection.Bucket)
+	taken, err := service.AssumeRole(t.Context(), &sts.AssumeRoleInput{RoleArn: aws.String(anyRole), RoleSessionName: aws.String("reader"), Policy: &policy})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.connection.AccessKeyID, b.connection.SecretAccessKey = *taken.Credentials.AccessKeyId, *taken.Credentials.SecretAccessKey
+	b.connection.SessionToken = *taken.Credentials.SessionToken
+	return b
+}
+
+// asExpired is the bucket with a token that MinIO takes for none: it gives out none that ends within a quarter of an hour.
+func (b bucket) asExpired(testing.TB) bucket {
+	b.connection.SessionToken = testSecret
+	return b
 }

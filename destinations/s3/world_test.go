@@ -108,13 +108,14 @@ func TestPromises(t *testing.T) {
 	const settings = `{"prefix": "events", "format": "jsoneachrow", "compression": "none"}`
 	found := destinationtest.Run(t, func(t *testing.T) destinationtest.Subject {
 		b := newBucket(t)
-		expired := b
-		expired.connection.SecretAccessKey = testSecret
 		return destinationtest.Subject{
 			Kind: "s3", Settings: json.RawMessage(settings), BigChunk: 2*smallPart + smallPart/2,
-			Open:     func(t testing.TB) destinations.Destination { return b.open(t, settings) },
-			Contents: b.contents,
-			Expired:  func(t testing.TB) destinations.Destination { return expired.open(t, settings) },
+			Open:       func(t testing.TB) destinations.Destination { return b.open(t, settings) },
+			Contents:   b.contents,
+			Expired:    func(t testing.TB) destinations.Destination { return b.asExpired(t).open(t, settings) },
+			ReadOnly:   func(t testing.TB) destinations.Destination { return b.asReader(t).open(t, settings) },
+			Full:       func(t testing.TB) destinations.Destination { return b.full(t).open(t, settings) },
+			ClickHouse: worldClickHouse(t), Forms: b.forms(t),
 		}
 	})
 	found.Hold(t, "../../docs/guarantees.md", "S3")
