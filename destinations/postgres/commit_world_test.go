@@ -3,155 +3,46 @@
 package postgres
 
 import (
-	"bytes"
-	"encoding/binary"
-	"io"
-	"net"
 	"net/url"
-	"sync"
-	"sync/atomic"
 	"testing"
 
 	"github.com/millrace/millrace/destinations"
 	"github.com/millrace/millrace/export"
+	"github.com/millrace/millrace/internal/testworld/testcut"
 )
 
-// cut says what a line does with a COMMIT.
-type cut int
-
-const (
-	passOn     cut = iota
-	loseAnswer     // the server gets it and answers, the client hears nothing
-	loseItself     // the server gets nothing, and sees the end of the connection
-)
-
-// line stands between the client and the server, and cuts the connection at the COMMITs that at chooses.
-type line struct {
-	net.Listener
-	server  string
-	commits atomic.Int64
-	at      func(n int64) cut
-	open    sync.WaitGroup
-}
-
-func newLine(t testing.TB, s schema, at func(n int64) cut) *line {
+// newCommits stands between a client and the server, and cuts the connection at the COMMITs that at chooses.
+func newCommits(t testing.TB, s schema, at func(n int64) testcut.Cut) *testcut.Commits {
 	t.Helper()
 	address, err := url.Parse(s.url)
 	if err != nil {
 		t.Fatal(err)
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	commits, err := testcut.NewCommits(address.Host, at)
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &line{Listener: listener, server: address.Host, at: at}
-	go func() {
-		for {
-			client, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			l.open.Go(func() { l.carry(client) })
-		}
-	}()
-	t.Cleanup(func() {
-		listener.Close()
-		l.open.Wait()
-	})
-	return l
-}
-
-func (l *line) carry(client net.Conn) {
-	defer client.Close()
-	server, err := net.Dial("tcp", l.server)
-	if err != nil {
-		return
-	}
-	defer server.Close()
-	var deaf atomic.Bool
-	back := make(chan struct{})
-	go func() {
-		defer close(back)
-		defer client.Close()
-		buffer := make([]byte, 32<<10)
-		for {
-			n, err := server.Read(buffer)
-			if n > 0 && deaf.Load() { // the answer to the COMMIT: it had its effect
-				return
-			}
-			if n > 0 {
-				if _, err := client.Write(buffer[:n]); err != nil {
-					return
-				}
-			}
-			if err != nil {
-				return
-			}
-		}
-	}()
-	// The first message of a connection has no letter in front.
-	letter := false
-	for {
-		message, err := readMessage(client, letter)
-		if err != nil {
-			break
-		}
-		letter = true
-		if bytes.Equal(message, commitMessage) {
-			switch l.at(l.commits.Add(1)) {
-			case loseItself:
-				server.Close()
-				<-back
-				return
-			case loseAnswer:
-				deaf.Store(true)
-				_, _ = server.Write(message)
-				<-back
-				return
-			}
-		}
-		if _, err := server.Write(message); err != nil {
-			break
-		}
-	}
-	server.Close()
-	<-back
-}
-
-// commitMessage is how the client says COMMIT.
-var commitMessage = append([]byte{'Q', 0, 0, 0, 11}, "commit\x00"...)
-
-// readMessage reads one message of Postgres's protocol.
-func readMessage(from io.Reader, letter bool) ([]byte, error) {
-	head := make([]byte, 4)
-	if letter {
-		head = make([]byte, 5)
-	}
-	if _, err := io.ReadFull(from, head); err != nil {
-		return nil, err
-	}
-	rest := make([]byte, binary.BigEndian.Uint32(head[len(head)-4:])-4)
-	_, err := io.ReadFull(from, rest)
-	return append(head, rest...), err
+	t.Cleanup(commits.Close)
+	return commits
 }
 
 // The connection is cut at each COMMIT of a run, once so that it had its effect and once so that it had not. The step, or
 // its repeat, finds out which, and there is one copy of everything in the end.
 func TestWhateverComesOfACommitThereIsOneCopy(t *testing.T) {
 	for _, mode := range []string{modeAppend, modeMerge} {
-		for name, what := range map[string]cut{"its answer is lost": loseAnswer, "it is lost itself": loseItself} {
+		for name, what := range map[string]testcut.Cut{"its answer is lost": testcut.LoseAnswer, "it is lost itself": testcut.LoseItself} {
 			t.Run(mode+", "+name, func(t *testing.T) {
 				more := map[string]any{"mode": mode}
 				for n := int64(1); ; n++ {
 					s := newSchema(t)
-					l := newLine(t, s, func(commit int64) cut {
+					commits := newCommits(t, s, func(commit int64) testcut.Cut {
 						if commit == n {
 							return what
 						}
-						return passOn
+						return testcut.PassOn
 					})
 					plan := s.planOf(t, 0, 10, more)
-					d := s.openAt(t, s.through(t, l.Addr().String()), more)
+					d := s.openAt(t, s.through(t, commits.Address), more)
 					manifest, err := runOnce(t.Context(), d, plan, someRows(10))
 					if err != nil {
 						if export.KindOf(err) != export.KindDestinationUnavailable {
@@ -163,7 +54,7 @@ func TestWhateverComesOfACommitThereIsOneCopy(t *testing.T) {
 						t.Errorf("COMMIT %d, the repeat: %d rows, %v", n, manifest.Rows, err)
 					}
 					s.wantRun(t, 10)
-					if l.commits.Load() < n {
+					if commits.Count() < n {
 						t.Logf("%d commits were cut", n-1)
 						if n < 5 {
 							t.Error("there should be more")
@@ -184,15 +75,15 @@ func TestALostAnswerToThePublishingCommitIsReadBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := newLine(t, s, func(commit int64) cut {
+	commits := newCommits(t, s, func(commit int64) testcut.Cut {
 		if commit == 1 {
-			return loseAnswer
+			return testcut.LoseAnswer
 		}
-		return passOn
+		return testcut.PassOn
 	})
-	published, err := s.openAt(t, s.through(t, l.Addr().String()), nil).Publish(t.Context(), manifest)
-	if err != nil || published.Rows != 10 || l.commits.Load() == 0 {
-		t.Errorf("%d rows, %v, after %d commits", published.Rows, err, l.commits.Load())
+	published, err := s.openAt(t, s.through(t, commits.Address), nil).Publish(t.Context(), manifest)
+	if err != nil || published.Rows != 10 || commits.Count() == 0 {
+		t.Errorf("%d rows, %v, after %d commits", published.Rows, err, commits.Count())
 	}
 	s.wantRun(t, 10)
 }
@@ -213,13 +104,13 @@ func TestALostCommitOfASecondRevisionIsTriedAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := newLine(t, s, func(commit int64) cut {
+	commits := newCommits(t, s, func(commit int64) testcut.Cut {
 		if commit == 1 {
-			return loseItself
+			return testcut.LoseItself
 		}
-		return passOn
+		return testcut.PassOn
 	})
-	d := s.openAt(t, s.through(t, l.Addr().String()), more)
+	d := s.openAt(t, s.through(t, commits.Address), more)
 	manifest := export.NewManifest(plan, []export.Receipt{receipt}, export.Proof{}, plan.By)
 	_, err = d.Publish(t.Context(), manifest)
 	wantError(t, err, export.KindDestinationUnavailable, "the answer to a commit was lost")

@@ -17,6 +17,7 @@ import (
 	"github.com/millrace/millrace/destinations/destinationtest"
 	"github.com/millrace/millrace/export"
 	"github.com/millrace/millrace/internal/testworld"
+	"github.com/millrace/millrace/internal/testworld/testcut"
 )
 
 func worldClickHouse(t testing.TB) destinationtest.ClickHouse {
@@ -41,18 +42,18 @@ func (s schema) forms(t testing.TB, more map[string]any) []destinationtest.Form 
 		Name: "table", Settings: s.settings(t, with),
 		Open: func(t testing.TB, shape destinations.Shape) destinations.Destination { return of(t, s.url, shape) },
 		Unsure: func(t testing.TB, shape destinations.Shape, arrives bool) destinations.Destination {
-			var l *line
+			var commits *testcut.Commits
 			ready := make(chan struct{})
-			l = newLine(t, s, func(int64) cut {
+			commits = newCommits(t, s, func(int64) testcut.Cut {
 				<-ready
-				l.Listener.Close() // nobody comes through any more
+				commits.Refuse() // nobody comes through any more
 				if arrives {
-					return loseAnswer
+					return testcut.LoseAnswer
 				}
-				return loseItself
+				return testcut.LoseItself
 			})
 			close(ready)
-			return of(t, s.through(t, l.Addr().String()), shape)
+			return of(t, s.through(t, commits.Address), shape)
 		},
 		Fit: func(t testing.TB, columns []export.Column) {
 			s.fit(t, of(t, s.url, destinations.Shape{Columns: columns, Key: []string{"id"}}))

@@ -11,6 +11,8 @@ import (
 type Asleep struct {
 	mu      sync.Mutex
 	who     map[*Service]bool
+	list    string     // what those are armed with that wake
+	woken   []*Service // who was armed with it
 	sleeps  sync.WaitGroup
 	waking  context.Context
 	wakeAll context.CancelFunc
@@ -34,12 +36,28 @@ func (a *Asleep) Put(s *Service, lasts time.Duration) {
 	waking := a.waking
 	a.sleeps.Go(func() {
 		wait(waking, lasts)
-		_ = s.Signal(syscall.SIGCONT)
-		_ = s.Arm("") // so that it does not stop there again
 		a.mu.Lock()
 		defer a.mu.Unlock()
+		_ = s.Signal(syscall.SIGCONT)
+		_ = s.Arm(a.list) // so that it does not stop there again
+		if a.list != "" {
+			a.woken = append(a.woken, s)
+		}
 		delete(a.who, s)
 	})
+}
+
+// ArmWoken arms those that wake from now on; with nothing, those too that have woken since.
+func (a *Asleep) ArmWoken(list string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.list = list
+	if list == "" {
+		for _, s := range a.woken {
+			_ = s.Arm("")
+		}
+		a.woken = nil
+	}
 }
 
 // Has tells whether a service is asleep.

@@ -79,12 +79,8 @@ func TestEveryEventIsLoadedOnceWhateverDies(t *testing.T) {
 		t.Fatalf("%d rounds did not catch %s", rounds, broken)
 	}
 	play.report(t, tally)
-	if rounds >= 5*len(Deck()) {
-		for _, boundary := range Boundaries() {
-			if hits := tally.Hits(boundary); hits < 5 {
-				t.Errorf("%s was hit %d times, want 5", boundary, hits)
-			}
-		}
+	for _, short := range tally.Short(Boundaries(), 5*len(Deck())) {
+		t.Error(short)
 	}
 }
 

@@ -31,6 +31,6 @@
 //	Places       who changes what is stored and not published yet
 //	StoreJudge   what must hold of files, read by ClickHouse
 //	TableJudge   what must hold of tables
-//	ExportDeck   the faults
+//	Dealer       who chooses the next faults, at the boundaries that were hit least
 //	Phases       where the time of a run goes
 package crash

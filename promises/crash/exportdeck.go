@@ -9,6 +9,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/millrace/millrace/internal/testworld/testcut"
 )
 
 // The boundaries of exports, by the names of their failpoints. Each run passes those of its destination, but for a few that
@@ -40,38 +42,33 @@ func ExportBoundaries() []string {
 		"s3.closed.put", "s3.closed.answered", "postgres.close.commit", "postgres.close.committed")
 }
 
-// ExportDeck is one card of each boundary's kill and stop, and some of the other faults, in a fixed order: the next ones with
-// each deal, so that all come about as often.
-func ExportDeck(deal int) (deck []Fault) {
+// longRun is from how many rounds on each boundary must have been hit five times.
+const longRun = 300
+
+// ExportFaults are a kill and a stop at each boundary.
+func ExportFaults() (faults []Fault) {
 	for _, boundary := range ExportBoundaries() {
 		for _, action := range []string{"kill", "stop"} {
 			switch {
 			case cancelBoundaries[boundary] != "":
-				deck = append(deck, provoked(boundary, action, cancels(cancelBoundaries[boundary])))
+				faults = append(faults, provoked(boundary, action, cancels(cancelBoundaries[boundary])))
 			case closeBoundaries[boundary] != "":
-				deck = append(deck, provoked(boundary, action, spoils(closeBoundaries[boundary])))
+				faults = append(faults, provoked(boundary, action, spoils(closeBoundaries[boundary])))
 			case slices.Contains(sweepBoundaries, boundary):
-				deck = append(deck, provoked(boundary, action, leavesUploads))
+				faults = append(faults, provoked(boundary, action, leavesUploads))
 			default:
-				deck = append(deck, atExport(boundary, action))
+				faults = append(faults, atExport(boundary, action))
 			}
 		}
 	}
-	others := otherFaults()
-	for n := range othersInADeal {
-		deck = append(deck, others[(deal*othersInADeal+n)%len(others)])
-	}
-	return deck
+	return faults
 }
 
-// othersInADeal is how many of the other faults are in a deck.
-const othersInADeal = 16
-
-// otherFaults are those without a boundary, different kinds in turn.
-func otherFaults() []Fault {
+// OtherFaults are those without a boundary, different kinds in turn.
+func OtherFaults() []Fault {
 	kinds := [][]Fault{storeFaults(), temporalFaults(), {
-		commitsCut("connections to postgres: cut at COMMIT, which is lost", false),
-		commitsCut("connections to postgres: cut at COMMIT, whose answer is lost", true),
+		commitsCut("connections to postgres: cut at COMMIT, which is lost", testcut.LoseItself),
+		commitsCut("connections to postgres: cut at COMMIT, whose answer is lost", testcut.LoseAnswer),
 		anywhere("worker: killed", workers, syscall.SIGKILL), allKilled("all workers: killed", workers), asleep("worker: stopped"),
 		anywhere("loader: killed", loaders, syscall.SIGKILL), anywhere("capture: killed", captures, syscall.SIGKILL),
 	}, nil, nil}
@@ -112,18 +109,20 @@ const (
 // exportHitWithin is how long a boundary of a run may take to be come by.
 const exportHitWithin = 10 * time.Second
 
-// atExport lets a worker act there.
+// atExport lets the first worker that comes by act there.
 func atExport(point, action string) Fault {
-	return Fault{Name: point + "=" + action, On: func(ctx context.Context, stage *Stage, random *rand.Rand, w *Service) bool {
+	return Fault{Name: point + "=" + action, On: func(ctx context.Context, stage *Stage, random *rand.Rand, at []*Service) bool {
 		nth, lasts, hit := 1+random.IntN(2), exportZombie(random), point+"="+action
-		return w.Arm(fmt.Sprintf("%s@%d", hit, nth)) == nil && stage.awaitFirst(ctx, []*Service{w}, hit, exportHitWithin, lasts)
+		armed := arm(at, fmt.Sprintf("%s@%d", hit, nth))
+		return len(armed) > 0 && stage.awaitFirst(ctx, armed, hit, exportHitWithin, lasts)
 	}}
 }
 
-// mostAtOnce workers are broken at once: one is left to go on. While fewer than leastAwake are awake, faults wait.
+// mostAtOnce faults come at once, each at workers of its own. While fewer than leastAwake workers are at work, faults wait,
+// and those that would leave fewer are not chosen.
 const (
-	mostAtOnce = workersOnStage - 1
-	leastAwake = 2
+	mostAtOnce = 3
+	leastAwake = 3
 )
 
 // awake are the workers that do not stand still.
@@ -136,50 +135,67 @@ func (s *Stage) awake() (awake []*Service) {
 	return awake
 }
 
-// workersOnStage is how many workers there are.
-const workersOnStage = 4
+// atWork are those of them that are not about to be started again.
+func (s *Stage) atWork() []*Service {
+	return slices.DeleteFunc(s.awake(), func(w *Service) bool { return !w.Works() })
+}
 
-// Volley brings a fault about, and beside it others of the hand that may come at once, each at a worker of its own. It
-// returns those that came, at most so many, those that found nothing to break, and the rest of the hand.
-func Volley(ctx context.Context, stage *Stage, random *rand.Rand, hand []Fault, most int) (came, missed, rest []Fault, err error) {
-	first, rest := hand[0], hand[1:]
-	if first.On == nil {
-		began := time.Now()
-		did, err := first.Do(ctx, stage, rand.New(rand.NewPCG(random.Uint64(), 1)))
-		if did {
-			stage.Phases.Add(phaseOf(first), began)
-			return []Fault{first}, nil, rest, err
+// workersOnStage is how many workers there are.
+const workersOnStage = 6
+
+// together are the faults of a hand that come at once: the first, alone if it must be, else others beside it, at most so many,
+// each of another boundary, and at most so many of them stops.
+func together(hand []Fault, atOnce, stops, most int) (faults []Fault) {
+	at := map[string]bool{}
+	for _, fault := range hand {
+		boundary, isStop := boundaryOf(fault), strings.HasSuffix(fault.Name, "=stop")
+		switch {
+		case isStop && stops == 0 || at[boundary] && boundary != "":
+			continue
+		case fault.On == nil && len(faults) > 0:
+			continue
 		}
-		stage.Phases.Add(phaseMissed, began)
-		return nil, []Fault{first}, rest, err
+		faults = append(faults, fault)
+		at[boundary] = true
+		if isStop {
+			stops--
+		}
+		if fault.On == nil || len(faults) == min(atOnce, most) {
+			break
+		}
 	}
+	return faults
+}
+
+// Volley brings the first fault of a hand about, and beside it others that may come at once, each at workers of its own. It
+// returns those that came, at most so many, and those that found nothing to break.
+func Volley(ctx context.Context, stage *Stage, random *rand.Rand, hand []Fault, most int) (came, missed []Fault, err error) {
 	began := time.Now()
-	awake := stage.awake()
-	for ; len(awake) < leastAwake && ctx.Err() == nil; awake = stage.awake() {
-		wait(ctx, 200*time.Millisecond)
-	}
-	if ctx.Err() != nil {
-		return nil, nil, hand, ctx.Err()
-	}
-	stage.Phases.Add("waiting for stopped workers", began)
-	random.Shuffle(len(awake), func(i, k int) { awake[i], awake[k] = awake[k], awake[i] })
-	faults, others := []Fault{first}, []Fault{}
-	for _, fault := range rest {
-		if fault.On != nil && len(faults) < min(mostAtOnce, len(awake), most) {
-			faults = append(faults, fault)
-		} else {
-			others = append(others, fault)
+	workers := stage.atWork()
+	for ; len(workers) < leastAwake; workers = stage.atWork() {
+		if wait(ctx, 50*time.Millisecond); ctx.Err() != nil {
+			return nil, nil, ctx.Err()
 		}
 	}
-	rest = others
-	did := make([]bool, len(faults))
+	stage.Phases.Add("waiting for workers", began)
+	faults := together(hand, mostAtOnce, max(0, len(stage.awake())-leastAwake), most)
+	random.Shuffle(len(workers), func(i, k int) { workers[i], workers[k] = workers[k], workers[i] })
 	began = time.Now()
-	var all sync.WaitGroup
-	for i, fault := range faults {
-		own := rand.New(rand.NewPCG(random.Uint64(), 1))
-		all.Go(func() { did[i] = fault.On(ctx, stage, own, awake[i]) })
+	did := make([]bool, len(faults))
+	if faults[0].On == nil {
+		did[0], err = faults[0].Do(ctx, stage, rand.New(rand.NewPCG(random.Uint64(), 1)))
+	} else {
+		var all sync.WaitGroup
+		for i, fault := range faults {
+			own := rand.New(rand.NewPCG(random.Uint64(), 1))
+			var at []*Service
+			for k := i; k < len(workers); k += len(faults) {
+				at = append(at, workers[k])
+			}
+			all.Go(func() { did[i] = fault.On(ctx, stage, own, at) })
+		}
+		all.Wait()
 	}
-	all.Wait()
 	for i, fault := range faults {
 		if did[i] {
 			came = append(came, fault)
@@ -187,12 +203,12 @@ func Volley(ctx context.Context, stage *Stage, random *rand.Rand, hand []Fault, 
 			missed = append(missed, fault)
 		}
 	}
+	phase := phaseMissed
 	if len(came) > 0 {
-		stage.Phases.Add(phaseOf(first), began)
-	} else {
-		stage.Phases.Add(phaseMissed, began)
+		phase = phaseOf(came[0])
 	}
-	return came, missed, rest, nil
+	stage.Phases.Add(phase, began)
+	return came, missed, err
 }
 
 const phaseMissed = "waiting in vain for a fault to find something"
@@ -214,8 +230,10 @@ func phaseOf(f Fault) string {
 }
 
 // arm arms all workers that are awake.
-func (s *Stage) arm(list string) (armed []*Service) {
-	for _, w := range s.awake() {
+func (s *Stage) arm(list string) []*Service { return arm(s.awake(), list) }
+
+func arm(workers []*Service, list string) (armed []*Service) {
+	for _, w := range workers {
 		if w.Arm(list) == nil {
 			armed = append(armed, w)
 		}
@@ -274,10 +292,10 @@ func asleep(name string) Fault {
 }
 
 // commitsCut cuts the connection at some COMMITs, of whatever step.
-func commitsCut(name string, answers bool) Fault {
+func commitsCut(name string, how testcut.Cut) Fault {
 	return Fault{Name: name, Do: func(ctx context.Context, stage *Stage, random *rand.Rand) (bool, error) {
 		number := 3 + random.IntN(6)
-		cut := stage.Database.cutCommits(int64(number), answers)
+		cut := stage.Database.cutCommits(int64(number), how)
 		defer stage.Database.mend()
 		late := time.NewTimer(exportHitWithin)
 		defer late.Stop()

@@ -61,6 +61,7 @@ type target struct {
 	definition export.Definition
 	interval   export.Interval
 	workflowID string
+	again      bool // it was ended and started again
 	outcome    export.Outcome
 }
 
@@ -170,6 +171,7 @@ func (e *Exporter) see(ctx context.Context, t *target) {
 		if !first {
 			e.mu.Lock()
 			e.again++
+			t.again = true
 			e.mu.Unlock()
 		}
 		outcome, err := e.follow(ctx, started)

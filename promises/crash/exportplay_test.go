@@ -62,10 +62,10 @@ func raiseExports(t *testing.T, seed uint64, broken string) *exportPlay {
 	t.Cleanup(p.Asleep.Close)
 	for i := range workersOnStage {
 		p.Workers = append(p.Workers, p.start(t, ServiceConfig{
-			Name: fmt.Sprintf("worker-%d", i+1), Args: []string{"worker", "--slots-live", "6"}, Broken: broken, Started: "worker is ready",
+			Name: fmt.Sprintf("worker-%d", i+1), Args: []string{"worker", "--slots-live", "4"}, Broken: broken, Started: "worker is ready",
 		}))
 	}
-	p.Exports = StartExporter(p.temporal, p.namespace, families(p.tables.schema), p.intervals, 500*time.Millisecond, 40, seed)
+	p.Exports = StartExporter(p.temporal, p.namespace, families(p.tables.schema), p.intervals, 500*time.Millisecond, 60, seed)
 	t.Cleanup(p.Exports.Close)
 	p.schedule(t)
 	return p

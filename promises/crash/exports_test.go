@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // TestEveryIntervalIsExportedOnceWhateverDies is the harness of workers and destinations; `make test/crash` runs it, with the
@@ -22,26 +24,16 @@ func TestEveryIntervalIsExportedOnceWhateverDies(t *testing.T) {
 	play := raiseExports(t, seed, broken)
 	tally := NewTally()
 	random := rand.New(rand.NewPCG(seed, 0))
-	var hand []Fault
-	settled, tries := 0, map[string]int{}
-	for inARow, deals := 0, 0; tally.Rounds < rounds; {
-		if len(hand) == 0 {
-			hand = ExportDeck(deals)
-			deals++
-			clear(tries)
-			random.Shuffle(len(hand), func(i, k int) { hand[i], hand[k] = hand[k], hand[i] })
-		}
+	dealer := NewDealer(random, tally, ExportFaults(), OtherFaults())
+	settled := 0
+	for inARow := 0; tally.Rounds < rounds; {
 		began := time.Now()
-		came, missed, rest, err := Volley(t.Context(), play.Stage, random, hand, rounds-tally.Rounds)
+		came, missed, err := Volley(t.Context(), play.Stage, random, dealer.Hand(), rounds-tally.Rounds)
 		if err != nil {
-			t.Fatalf("round %d, %s: %v", tally.Rounds+1, hand[0].Name, err)
+			t.Fatalf("round %d: %v", tally.Rounds+1, err)
 		}
-		hand = rest
 		for _, fault := range missed {
-			tally.Missed[fault.Name]++
-			if tries[fault.Name]++; tries[fault.Name] < 4 { // otherwise its next turn comes with the next deal
-				hand = append(hand, fault)
-			}
+			dealer.Missed(fault)
 		}
 		if len(came) == 0 {
 			if inARow++; inARow == 30 {
@@ -52,13 +44,13 @@ func TestEveryIntervalIsExportedOnceWhateverDies(t *testing.T) {
 		inARow = 0
 		var names []string
 		for _, fault := range came {
-			tally.Rounds++
-			tally.Faults[fault.Name]++
+			dealer.Came(fault)
 			names = append(names, fault.Name)
 		}
 		judged := time.Now()
-		faults := append(play.glance(t), play.glanceAtExports(t)...)
-		play.Phases.Add("judging", judged)
+		faults := play.glance(t)
+		play.Phases.Add("judging the events", judged)
+		faults = append(faults, play.glanceAtExports(t)...)
 		if settles := tally.Rounds-settled >= 2*settleEvery || tally.Rounds == rounds || broken != "" && tally.Rounds-settled >= settleEvery; len(faults) == 0 && settles {
 			settled = tally.Rounds
 			settling := time.Now()
@@ -82,12 +74,8 @@ func TestEveryIntervalIsExportedOnceWhateverDies(t *testing.T) {
 		t.Fatalf("%d rounds did not catch %s", rounds, broken)
 	}
 	play.reportExports(t, tally)
-	if rounds >= 300 {
-		for _, boundary := range ExportBoundaries() {
-			if hits := tally.Hits(boundary); hits < 5 {
-				t.Errorf("%s was hit %d times, want 5", boundary, hits)
-			}
-		}
+	for _, short := range tally.Short(ExportBoundaries(), longRun) {
+		t.Error(short)
 	}
 }
 
@@ -97,13 +85,20 @@ func (p *exportPlay) glanceAtExports(t *testing.T) (faults []string) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	for {
-		files, err := p.files.Glance(ctx)
-		faults = append(faults, files...)
-		if err == nil {
-			var rows []string
+		var files, rows []string
+		var both errgroup.Group
+		both.Go(func() (err error) {
+			defer p.Phases.Add("judging files", time.Now())
+			files, err = p.files.Glance(ctx)
+			return err
+		})
+		both.Go(func() (err error) {
+			defer p.Phases.Add("judging tables", time.Now())
 			rows, err = p.tables.Glance(ctx)
-			faults = append(faults, rows...)
-		}
+			return err
+		})
+		err := both.Wait()
+		faults = append(append(faults, files...), rows...)
 		if err == nil || len(faults) > 0 {
 			return p.judge.news(append(append(faults, p.Exports.Told()...), p.fatal()...))
 		}

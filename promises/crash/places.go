@@ -32,34 +32,67 @@ const scheduledPrefix = "scheduled"
 
 // spoils has what is stored changed before it is published. The workers are held at a place between the two meanwhile.
 func spoils(destination string) func(context.Context, *Stage, *rand.Rand, string) ([]*Service, error) {
-	// No object may go that is proved already: nothing could tell between proof and manifest. So no run is proved meanwhile,
-	// by any worker. A transaction proves by itself.
-	between, held, spoil := "s3.receipt", "s3.receipt=wait;s3.prove=wait", (*Places).removeObjects
 	if destination == "postgres" {
-		between, held, spoil = "postgres.publish.begun", "postgres.publish.begun=wait@1", (*Places).removeRows
+		return spoilsRows
 	}
-	return func(ctx context.Context, stage *Stage, _ *rand.Rand, list string) ([]*Service, error) {
-		if destination == "s3" {
-			stage.Asleep.Drain() // one that wakes could prove
-		}
-		armed := stage.arm(held + ";" + list)
-		if destination == "s3" && len(armed) < len(stage.Workers) || awaitAnyHit(ctx, armed, between+"=wait", exportHitWithin) == nil {
-			stage.disarm(armed)
-			return nil, nil
-		}
-		runs, err := spoil(stage.Places, ctx, stage.Exports.writing(ctx))
-		if err != nil || len(runs) == 0 {
-			stage.disarm(armed)
-			return nil, nil // the place itself may be on its way up again
-		}
-		for _, run := range runs {
-			stage.Exports.spoil(run)
-		}
-		for _, w := range armed {
-			_ = w.Arm(list) // frees who is held
-		}
-		return armed, nil
+	return spoilsObjects
+}
+
+// spoilsRows needs only one run that is about to be published: its transaction proves by itself.
+func spoilsRows(ctx context.Context, stage *Stage, _ *rand.Rand, list string) ([]*Service, error) {
+	const between = "postgres.publish.begun=wait"
+	armed := stage.arm(between + "@1")
+	if awaitAnyHit(ctx, armed, between, exportHitWithin) == nil {
+		stage.disarm(armed)
+		return nil, nil
 	}
+	runs, err := stage.Places.removeRows(ctx)
+	return stage.goOnSpoiled(armed, list, runs, err), nil
+}
+
+// spoilsObjects must not remove an object that is proved already, for nothing could tell between proof and manifest. So no
+// worker may prove meanwhile: those that are awake are held before it, and those that wake as soon as they do. One that sleeps
+// may tell later of a proof, but of none of a run that still writes.
+func spoilsObjects(ctx context.Context, stage *Stage, _ *rand.Rand, list string) ([]*Service, error) {
+	const between = "s3.receipt=wait"
+	const held = between + ";s3.prove=wait"
+	stage.Asleep.ArmWoken(held)
+	defer stage.Asleep.ArmWoken("")
+	began := time.Now()
+	for len(stage.atWork()) < len(stage.awake()) && time.Since(began) < exportHitWithin {
+		wait(ctx, 50*time.Millisecond) // for those that were killed just now
+	}
+	awake := stage.awake()
+	armed := arm(awake, held)
+	if len(armed) < len(awake) {
+		stage.disarm(armed)
+		return nil, nil
+	}
+	if awaitAnyHit(ctx, armed, between, exportHitWithin) == nil {
+		stage.disarm(armed)
+		return nil, nil
+	}
+	var runs []string
+	var err error
+	for err == nil && len(runs) == 0 && time.Since(began) < 2*exportHitWithin {
+		wait(ctx, 200*time.Millisecond)
+		runs, err = stage.Places.removeObjects(ctx, stage.Exports.writing(ctx))
+	}
+	return stage.goOnSpoiled(armed, list, runs, err), nil
+}
+
+// goOnSpoiled frees who is held, and notes which runs are spoiled; nobody is armed any more if none is, or if the place could
+// not be asked, which may itself be on its way up again.
+func (s *Stage) goOnSpoiled(armed []*Service, list string, runs []string, err error) []*Service {
+	for _, run := range runs {
+		s.Exports.spoil(run)
+	}
+	if err != nil || len(runs) == 0 {
+		s.disarm(armed)
+		return nil
+	}
+	arm(armed, list)
+	return armed
 }
 
 func (s *Stage) disarm(armed []*Service) {
@@ -135,7 +168,7 @@ func (p *Places) removeObjects(ctx context.Context, writing map[string]bool) (ru
 }
 
 // removeRows removes a row of each staging table, and names the runs.
-func (p *Places) removeRows(ctx context.Context, _ map[string]bool) (runs []string, err error) {
+func (p *Places) removeRows(ctx context.Context) (runs []string, err error) {
 	connection, err := pgx.Connect(ctx, p.databaseURL)
 	if err != nil {
 		return nil, fmt.Errorf("reach postgres: %w", err)

@@ -25,14 +25,29 @@ func NewTally() *Tally {
 	return &Tally{Began: time.Now(), Faults: map[string]int{}, Missed: map[string]int{}}
 }
 
-// Hits is how often a boundary was hit, by whatever action.
-func (t *Tally) Hits(boundary string) (hits int) {
+// AllHits is how often each boundary was hit, by whatever action.
+func (t *Tally) AllHits() map[string]int {
+	hits := map[string]int{}
 	for name, times := range t.Faults {
-		if point, _, at := strings.Cut(name, "="); at && point == boundary {
-			hits += times
+		if boundary, _, at := strings.Cut(name, "="); at {
+			hits[boundary] += times
 		}
 	}
 	return hits
+}
+
+// leastHits is how often a long run must have hit each boundary.
+const leastHits = 5
+
+// Short names the boundaries that were hit less often, if the run had as many rounds as a long one.
+func (t *Tally) Short(boundaries []string, long int) (short []string) {
+	hits := t.AllHits()
+	for _, boundary := range boundaries {
+		if t.Rounds >= long && hits[boundary] < leastHits {
+			short = append(short, fmt.Sprintf("%s was hit %d times, want %d", boundary, hits[boundary], leastHits))
+		}
+	}
+	return short
 }
 
 // Print writes the counts of boundaries and of other faults.
@@ -41,8 +56,9 @@ func (t *Tally) Print(out io.Writer, boundaries []string) {
 	fmt.Fprintf(out, "%d rounds in %s, %.1f a minute\n\n", t.Rounds, took.Round(time.Second), float64(t.Rounds)/took.Minutes())
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(table, "boundary\tkilled\tstopped\tanswer lost\thits\t")
+	hits := t.AllHits()
 	for _, boundary := range boundaries {
-		fmt.Fprintf(table, "%s\t%d\t%d\t%d\t%d\t\n", boundary, t.Faults[boundary+"=kill"], t.Faults[boundary+"=stop"], t.Faults[boundary+"=error"], t.Hits(boundary))
+		fmt.Fprintf(table, "%s\t%d\t%d\t%d\t%d\t\n", boundary, t.Faults[boundary+"=kill"], t.Faults[boundary+"=stop"], t.Faults[boundary+"=error"], hits[boundary])
 	}
 	_ = table.Flush()
 	fmt.Fprintln(out)

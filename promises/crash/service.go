@@ -174,6 +174,21 @@ func (s *Service) Starts() (starts int) {
 	return starts
 }
 
+// Works tells whether the present process has said that it works, and has not ended since.
+func (s *Service) Works() (works bool) {
+	s.note(func() {
+		if s.process == nil || s.begun == nil {
+			return
+		}
+		select {
+		case <-s.begun:
+			works = true
+		default:
+		}
+	})
+	return works
+}
+
 // AwaitBegun waits until the present process works.
 func (s *Service) AwaitBegun(ctx context.Context) error {
 	for {

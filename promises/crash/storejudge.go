@@ -8,11 +8,13 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/millrace/millrace/export"
 )
@@ -28,6 +30,8 @@ type StoreJudge struct {
 	key      string // access key and secret, as two literals of SQL
 	spoiled  func(run string) bool
 	known    map[string]string
+
+	mu       sync.Mutex // of what follows, for manifests are checked some at a time
 	files    map[string]bool
 	expected map[string]amount
 	// Checked counts manifests whose files were read, Closed the marks of closed revisions.
@@ -105,16 +109,27 @@ func (j *StoreJudge) Glance(ctx context.Context) (faults []string, err error) {
 		}
 	}
 	slices.Sort(fresh)
-	for _, key := range fresh {
-		found, err := j.check(ctx, key, objects)
-		if err != nil {
-			return faults, err
-		}
-		j.known[key] = objects[key]
-		faults = append(faults, found...)
+	found, failed := make([][]string, len(fresh)), make([]error, len(fresh))
+	var group errgroup.Group
+	group.SetLimit(checkedAtOnce)
+	for i, key := range fresh {
+		group.Go(func() error {
+			found[i], failed[i] = j.check(ctx, key, objects)
+			return failed[i]
+		})
 	}
-	return faults, nil
+	err = group.Wait()
+	for i, key := range fresh {
+		if failed[i] == nil {
+			j.known[key] = objects[key]
+			faults = append(faults, found[i]...)
+		}
+	}
+	return faults, err
 }
+
+// checkedAtOnce is how many manifests are checked at the same time.
+const checkedAtOnce = 4
 
 func (j *StoreJudge) read(ctx context.Context, key string) (manifest plainManifest, err error) {
 	answer, err := j.store.GetObject(ctx, &s3.GetObjectInput{Bucket: &j.bucket, Key: aws.String(path.Join(j.prefix, key))})
@@ -136,7 +151,7 @@ func (j *StoreJudge) check(ctx context.Context, key string, objects map[string]s
 		return nil, err
 	}
 	if manifest.Closed != "" { // the mark of a closed revision: nobody reads it
-		j.Closed++
+		j.note(func() { j.Closed++ })
 		if run := manifest.Run.Export + " " + (export.Interval{Start: manifest.Run.Start, End: manifest.Run.End}).Key(); !j.spoiled(run) {
 			return []string{fmt.Sprintf("%s closes a revision that nobody has spoiled: %s", key, manifest.Closed)}, nil
 		}
@@ -145,7 +160,7 @@ func (j *StoreJudge) check(ctx context.Context, key string, objects map[string]s
 	var files []string
 	for _, receipt := range manifest.Receipts {
 		files = append(files, receipt.Location)
-		j.files[receipt.Location] = true
+		j.note(func() { j.files[receipt.Location] = true })
 		if objects[receipt.Location] == "" {
 			return []string{fmt.Sprintf("%s is published and names %s, which is not there", key, receipt.Location)}, nil
 		}
@@ -163,7 +178,7 @@ func (j *StoreJudge) check(ctx context.Context, key string, objects map[string]s
 			return nil, err
 		}
 	}
-	j.Checked++
+	j.note(func() { j.Checked++ })
 	if got != want || manifest.Rows != want.rows {
 		faults = append(faults, fmt.Sprintf("%s says %d rows; its files have %s, the interval has %s", key, manifest.Rows, got, want))
 	}
@@ -180,16 +195,23 @@ const (
 // source is what the table has of an interval. It is asked once: the rows of a closed interval are fixed.
 func (j *StoreJudge) source(ctx context.Context, start, end time.Time) (amount, error) {
 	key := start.String() + end.String()
-	if known, is := j.expected[key]; is {
-		return known, nil
-	}
 	var a amount
+	is := false
+	if j.note(func() { a, is = j.expected[key] }); is {
+		return a, nil
+	}
 	query := fmt.Sprintf("SELECT "+eventAmount+" FROM events WHERE team_id = 1 AND "+whileInside, start.UnixMicro(), end.UnixMicro())
 	if err := j.rows.QueryRow(ctx, query).Scan(&a.rows, &a.events, &a.hash); err != nil {
 		return a, fmt.Errorf("read an interval of the table: %w", err)
 	}
-	j.expected[key] = a
+	j.note(func() { j.expected[key] = a })
 	return a, nil
+}
+
+func (j *StoreJudge) note(change func()) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	change()
 }
 
 // stored is what files have, all of one format.

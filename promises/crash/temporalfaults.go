@@ -58,13 +58,13 @@ func (e *Exporter) inMidChunk(ctx context.Context, random *rand.Rand, destinatio
 	return nil
 }
 
-// writing are the runs of which every execution still writes chunks.
+// writing are the runs of which every execution still writes chunks, and none has come further and was set back or ended.
 func (e *Exporter) writing(ctx context.Context) map[string]bool {
 	writing := map[string]bool{}
 	for _, t := range e.openRuns() {
-		reset := false
-		e.note(func() { reset = e.wasReset[t.name()] })
-		if reset || !e.writes(ctx, t.workflowID) {
+		apart := false
+		e.note(func() { apart = e.wasReset[t.name()] || t.again })
+		if apart || !e.writes(ctx, t.workflowID) {
 			continue
 		}
 		twin, err := e.starter.Temporal.DescribeWorkflowExecution(ctx, twinOf(t), "")
