@@ -60,7 +60,7 @@ var codes = export.Codes{
 	"InvalidToken":          expiredToken,
 	"InvalidTokenId":        expiredToken, // MinIO
 	"TokenRefreshRequired":  expiredToken,
-	"XAdminUserNotFound":    unknownKey, // versitygw, with status 404
+	"XAdminUserNotFound":    unknownKey, // versitygw without accounts, with status 404
 	"NotSignedUp":           unknownKey,
 	"RequestTimeTooSkewed":  export.KindConfig.Means("this machine's clock differs from the store's by too much: set it right"),
 

@@ -22,7 +22,7 @@ func TestMistakesInAConnectionAreExplainedByARealStore(t *testing.T) {
 		want   string
 	}{
 		{"bucket missing", func(c *connection) { c.Bucket += "-not" }, export.KindNotFound, `the bucket does not exist: create it, or correct bucket in the connection (NoSuchBucket)`},
-		{"unknown key", func(c *connection) { c.AccessKeyID = "AKIDNOBODY" }, export.KindAuth, `the store does not know this access key: correct access_key_id in the connection (` + unknownKeyCode + `)`},
+		{"unknown key", func(c *connection) { c.AccessKeyID = "AKIDNOBODY" }, export.KindAuth, `the store does not know this access key: correct access_key_id in the connection (InvalidAccessKeyId)`},
 		{"wrong secret", func(c *connection) { c.SecretAccessKey = testSecret }, export.KindAuth, `the secret does not fit the access key: correct secret_access_key in the connection (SignatureDoesNotMatch)`},
 		{"wrong region", func(c *connection) { c.Region = "eu-north-1" }, export.KindConfig, `the bucket is in another region, or the endpoint belongs to another: correct region and endpoint in the connection (AuthorizationHeaderMalformed)`},
 	} {

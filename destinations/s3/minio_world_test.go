@@ -25,9 +25,6 @@ import (
 // storeName is the store that this build is tested on.
 const storeName = "MinIO"
 
-// unknownKeyCode is what MinIO, like Amazon, says of an access key that it does not know.
-const unknownKeyCode = "InvalidAccessKeyId"
-
 func (b bucket) encrypting(t testing.TB, block map[string]any) bucket {
 	t.Helper()
 	b.connection.Encryption = encoded(t, block)

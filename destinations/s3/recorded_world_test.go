@@ -34,10 +34,10 @@ func (l late) SignHTTP(ctx context.Context, credentials aws.Credentials, r *http
 // most of what AWS alone says cannot be had here: docs/runbooks marks those codes as taken from the documentation.
 func TestRecordedAnswersAreThoseOfARealStore(t *testing.T) {
 	b := newBucket(t)
-	name := &b.connection.Bucket
+	name, reader := &b.connection.Bucket, b.asReader(t)
 	var got recorded.Server
 	got.Name = storeName
-	mask := strings.NewReplacer(b.connection.Bucket, "BUCKET", testworld.Env(t, "AWS_ACCESS_KEY_ID"), "KEY")
+	mask := strings.NewReplacer(b.connection.Bucket, "BUCKET", testworld.Env(t, "AWS_ACCESS_KEY_ID"), "KEY", reader.connection.AccessKeyID, "READER")
 	note := func(situation string, err error) {
 		t.Helper()
 		var api smithy.APIError
@@ -77,6 +77,10 @@ func TestRecordedAnswersAreThoseOfARealStore(t *testing.T) {
 	note("a wrong secret", list(changed(func(c *connection) { c.SecretAccessKey = testSecret }), name))
 	note("another region", list(changed(func(c *connection) { c.Region = "eu-north-1" }), name))
 	note("a clock that is an hour off", list(with(func(o *s3.Options) { o.HTTPSignerV4, o.AuthSchemes = late{v4.NewSigner(), -time.Hour}, nil }), name))
+	note("an account that may only read", func() error {
+		_, err := changed(func(c *connection) { *c = reader.connection }).PutObject(t.Context(), &s3.PutObjectInput{Bucket: name, Key: aws.String("written"), Body: strings.NewReader("hello")})
+		return err
+	}())
 	note("no credentials at all", list(with(func(o *s3.Options) { o.Credentials = aws.AnonymousCredentials{} }), name))
 
 	note("an object that is not there", func() error {

@@ -23,9 +23,6 @@ import (
 // storeName is the store that this build is tested on.
 const storeName = "versitygw"
 
-// unknownKeyCode is what versitygw says of an access key that it does not know, and Amazon InvalidAccessKeyId.
-const unknownKeyCode = "XAdminUserNotFound"
-
 // versitygw takes the headers of encryption and does nothing: what was to be encrypted lies there open, and a check says so.
 func TestAStoreThatDoesNotEncryptIsRefused(t *testing.T) {
 	b := newBucket(t)
