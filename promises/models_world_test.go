@@ -155,11 +155,14 @@ func TestCheckTellsWhatIsWrongWithAModel(tt *testing.T) {
 		change func(*export.Definition)
 		want   string // of a step that failed; "" when none does
 	}{
-		"good":        {func(*export.Definition) {}, ""},
-		"no column":   {func(d *export.Definition) { d.Model.Arrival = "created_at" }, `model "orders": arrival: "created_at" is no column of its query: select it, or name one of id, shop, state, customer, note, updated_at`},
-		"no table":    {func(d *export.Definition) { d.Model.Query = "SELECT * FROM nowhere" }, "nowhere"},
-		"a filter":    {func(d *export.Definition) { d.Filters[0].Column = "status" }, `filters: "status" is no column of the model`},
-		"its value":   {func(d *export.Definition) { d.Filters = []export.Filter{{Column: "shop", AtLeast: []byte(`"many"`)}} }, "many"},
+		"good":      {func(*export.Definition) {}, ""},
+		"no column": {func(d *export.Definition) { d.Model.Arrival = "created_at" }, `model "orders": arrival: "created_at" is no column of its query: select it, or name one of id, shop, state, customer, note, updated_at`},
+		"no table":  {func(d *export.Definition) { d.Model.Query = "SELECT * FROM nowhere" }, "nowhere"},
+		"a filter":  {func(d *export.Definition) { d.Filters[0].Column = "status" }, `filters: "status" is no column of the model`},
+		"its value": {func(d *export.Definition) { d.Filters = []export.Filter{{Column: "shop", AtLeast: []byte(`"many"`)}} }, "many"},
+		"a type": {func(d *export.Definition) {
+			d.Model.Query = strings.Replace(d.Model.Query, "note,", "note, CAST('12:34:56' AS Time) AS hour,", 1)
+		}, `column "hour" is Time: select toString(hour) AS hour in the model's query, or use another format`},
 		"scans a lot": {func(d *export.Definition) { d.Model.Query = "SELECT * FROM " + t.events.Database() + ".large" }, "which is too much: bound the table's sort key in the model's query"},
 	} {
 		if name == "scans a lot" {

@@ -34,6 +34,7 @@ func (d *Destination) Check(ctx context.Context, report func(destinations.Step))
 	t := &trial{Destination: d, report: report, versions: map[string]*string{}}
 	t.key = d.below(marksName, "check", rand.Text())
 	t.partsKey = t.key + "-parts"
+	t.step("keep the model's columns", string(d.encoding.Format), d.encoding.Format.Keeps(d.columns))
 	if t.step("reach the endpoint", d.place.String(), t.reach(ctx)) {
 		listed := t.step("list objects", "", t.listObjects(ctx))
 		if t.step("write an object", "", t.explain(ctx, "write an object", t.put(ctx))) {

@@ -163,7 +163,7 @@ func TestAMissingRegionIsNamed(t *testing.T) {
 	wantError(t, err, export.KindConfig, `region is missing: give the region of bucket "ocean" in the connection, or set AWS_REGION`)
 }
 
-func TestACheckOfAnAbsentStoreEndsAtItsFirstStep(t *testing.T) {
+func TestACheckOfAnAbsentStoreEndsWhereItIsReached(t *testing.T) {
 	t.Parallel()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -175,7 +175,7 @@ func TestACheckOfAnAbsentStoreEndsAtItsFirstStep(t *testing.T) {
 	err = openAt(t, endpoint).Check(t.Context(), func(step destinations.Step) { steps = append(steps, step.Name+": "+step.Error) })
 	want := fmt.Sprintf(`reach the endpoint: bucket "lake" at %s: the connection was refused: check that the store runs, and endpoint in the connection; it is tried again by itself`, endpoint)
 	wantError(t, err, export.KindDestinationUnavailable, want)
-	if len(steps) != 1 || steps[0] != "reach the endpoint: "+want {
+	if len(steps) != 2 || steps[1] != "reach the endpoint: "+want {
 		t.Errorf("steps: %q", steps)
 	}
 }

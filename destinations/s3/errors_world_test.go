@@ -41,7 +41,7 @@ func TestMistakesInAConnectionAreExplainedByARealStore(t *testing.T) {
 			var steps []destinations.Step
 			err = destination.Check(t.Context(), func(step destinations.Step) { steps = append(steps, step) })
 			wantError(t, err, test.kind, "list objects: "+place+": "+test.want)
-			if len(steps) != 3 || steps[0].Error != "" || steps[1].Error == "" || steps[2].Error == "" {
+			if len(steps) != 4 || steps[0].Error != "" || steps[1].Error != "" || steps[2].Error == "" || steps[3].Error == "" {
 				t.Errorf("steps: %+v", steps)
 			}
 		})
@@ -52,7 +52,7 @@ func TestACheckNamesWhatItTries(t *testing.T) {
 	var names []string
 	err := newBucket(t).open(t, `{}`).Check(t.Context(), func(step destinations.Step) { names = append(names, step.Name) })
 	want := []string{
-		"reach the endpoint", "list objects", "write an object", "refuse a second write of it", "read it back with its checksum",
+		"keep the model's columns", "reach the endpoint", "list objects", "write an object", "refuse a second write of it", "read it back with its checksum",
 		"write an object in parts", "refuse a second write in parts", "delete what was written",
 		"list unfinished uploads",
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/millrace/millrace/destinations"
@@ -67,6 +68,9 @@ func (d *Destination) Prepare(ctx context.Context, plan export.Plan) (destinatio
 	}
 	if closed != nil && closed.Run.Revision >= plan.Run.Revision {
 		return destinations.Prepared{Plan: plan, Closed: closed}, nil
+	}
+	if err := d.encoding.Format.Keeps(d.columns); err != nil {
+		return destinations.Prepared{}, fmt.Errorf("prepare %s: %w", plan.Run, err)
 	}
 	content, err := mark(plan)
 	if err != nil {

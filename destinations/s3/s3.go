@@ -41,6 +41,8 @@ type Destination struct {
 	prefix   string
 	key      keyTemplate // "" for defaultKey
 	encoding export.Encoding
+	// columns are the files'; see destinations.Shape.
+	columns []export.Column
 	// maxFile bounds a file in bytes; 0 does not.
 	maxFile uint64
 	// encryption is nil where the bucket's own holds.
@@ -50,7 +52,7 @@ type Destination struct {
 var _ destinations.Destination = (*Destination)(nil)
 
 // open makes the destination. It reads no more than the process's own configuration; nothing is sent yet.
-func open(ctx context.Context, connectionBlock, settingsBlock json.RawMessage, _ destinations.Shape) (destinations.Destination, error) {
+func open(ctx context.Context, connectionBlock, settingsBlock json.RawMessage, shape destinations.Shape) (destinations.Destination, error) {
 	reach, err := readConnection(connectionBlock)
 	if err != nil {
 		return nil, err
@@ -69,6 +71,7 @@ func open(ctx context.Context, connectionBlock, settingsBlock json.RawMessage, _
 		prefix:     form.Prefix,
 		key:        form.Key,
 		encoding:   form.encoding(),
+		columns:    shape.Columns,
 		maxFile:    uint64(form.MaxFileSize),
 		encryption: reach.encryption,
 	}, nil
