@@ -81,7 +81,7 @@ func TestWhatIsBrokenTogether(t *testing.T) {
 				if strings.HasSuffix(fault.Name, "=stop") {
 					standing++
 				}
-				if fault.On == nil && len(faults) > 1 {
+				if !fault.AtOnce && len(faults) > 1 {
 					t.Fatalf("%s is not alone", fault.Name)
 				}
 			}

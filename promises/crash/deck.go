@@ -15,8 +15,9 @@ type Fault struct {
 	// Do brings it about, lets it last, and ends it. It returns false if there was nothing to break, so that the round
 	// does not count.
 	Do func(context.Context, *Stage, *rand.Rand) (bool, error)
-	// On is Do at the first of some workers, for faults that may come at once with others; otherwise nil.
-	On func(context.Context, *Stage, *rand.Rand, []*Service) bool
+	// AtOnce is for a fault, named as a failpoint is armed, that may come at once with others, at whichever worker comes by first.
+	// It has no Do.
+	AtOnce bool
 }
 
 // Stage is where faults happen.

@@ -2,11 +2,9 @@ package crash
 
 import (
 	"context"
-	"fmt"
 	"math/rand/v2"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
@@ -111,123 +109,11 @@ const exportHitWithin = 10 * time.Second
 
 // atExport lets the first worker that comes by act there.
 func atExport(point, action string) Fault {
-	return Fault{Name: point + "=" + action, On: func(ctx context.Context, stage *Stage, random *rand.Rand, at []*Service) bool {
-		nth, lasts, hit := 1+random.IntN(2), exportZombie(random), point+"="+action
-		armed := arm(at, fmt.Sprintf("%s@%d", hit, nth))
-		return len(armed) > 0 && stage.awaitFirst(ctx, armed, hit, exportHitWithin, lasts)
-	}}
-}
-
-// mostAtOnce faults come at once, each at workers of its own. While fewer than leastAwake workers are at work, faults wait,
-// and those that would leave fewer are not chosen.
-const (
-	mostAtOnce = 3
-	leastAwake = 3
-)
-
-// awake are the workers that do not stand still.
-func (s *Stage) awake() (awake []*Service) {
-	for _, w := range s.Workers {
-		if !s.Asleep.Has(w) {
-			awake = append(awake, w)
-		}
-	}
-	return awake
-}
-
-// atWork are those of them that are not about to be started again.
-func (s *Stage) atWork() []*Service {
-	return slices.DeleteFunc(s.awake(), func(w *Service) bool { return !w.Works() })
+	return Fault{Name: point + "=" + action, AtOnce: true}
 }
 
 // workersOnStage is how many workers there are.
 const workersOnStage = 6
-
-// together are the faults of a hand that come at once: the first, alone if it must be, else others beside it, at most so many,
-// each of another boundary, and at most so many of them stops.
-func together(hand []Fault, atOnce, stops, most int) (faults []Fault) {
-	at := map[string]bool{}
-	for _, fault := range hand {
-		boundary, isStop := boundaryOf(fault), strings.HasSuffix(fault.Name, "=stop")
-		switch {
-		case isStop && stops == 0 || at[boundary] && boundary != "":
-			continue
-		case fault.On == nil && len(faults) > 0:
-			continue
-		}
-		faults = append(faults, fault)
-		at[boundary] = true
-		if isStop {
-			stops--
-		}
-		if fault.On == nil || len(faults) == min(atOnce, most) {
-			break
-		}
-	}
-	return faults
-}
-
-// Volley brings the first fault of a hand about, and beside it others that may come at once, each at workers of its own. It
-// returns those that came, at most so many, and those that found nothing to break.
-func Volley(ctx context.Context, stage *Stage, random *rand.Rand, hand []Fault, most int) (came, missed []Fault, err error) {
-	began := time.Now()
-	workers := stage.atWork()
-	for ; len(workers) < leastAwake; workers = stage.atWork() {
-		if wait(ctx, 50*time.Millisecond); ctx.Err() != nil {
-			return nil, nil, ctx.Err()
-		}
-	}
-	stage.Phases.Add("waiting for workers", began)
-	faults := together(hand, mostAtOnce, max(0, len(stage.awake())-leastAwake), most)
-	random.Shuffle(len(workers), func(i, k int) { workers[i], workers[k] = workers[k], workers[i] })
-	began = time.Now()
-	did := make([]bool, len(faults))
-	if faults[0].On == nil {
-		did[0], err = faults[0].Do(ctx, stage, rand.New(rand.NewPCG(random.Uint64(), 1)))
-	} else {
-		var all sync.WaitGroup
-		for i, fault := range faults {
-			own := rand.New(rand.NewPCG(random.Uint64(), 1))
-			var at []*Service
-			for k := i; k < len(workers); k += len(faults) {
-				at = append(at, workers[k])
-			}
-			all.Go(func() { did[i] = fault.On(ctx, stage, own, at) })
-		}
-		all.Wait()
-	}
-	for i, fault := range faults {
-		if did[i] {
-			came = append(came, fault)
-		} else {
-			missed = append(missed, fault)
-		}
-	}
-	phase := phaseMissed
-	if len(came) > 0 {
-		phase = phaseOf(came[0])
-	}
-	stage.Phases.Add(phase, began)
-	return came, missed, err
-}
-
-const phaseMissed = "waiting in vain for a fault to find something"
-
-// phaseOf is what a fault's time is counted by.
-func phaseOf(f Fault) string {
-	point, _, at := strings.Cut(f.Name, "=")
-	switch {
-	case !at:
-		return "other faults"
-	case cancelBoundaries[point] != "":
-		return "boundaries of a cancelled run"
-	case closeBoundaries[point] != "":
-		return "boundaries of a closed revision"
-	case slices.Contains(sweepBoundaries, point):
-		return "boundaries of a sweep"
-	}
-	return "boundaries of a run"
-}
 
 // arm arms all workers that are awake.
 func (s *Stage) arm(list string) []*Service { return arm(s.awake(), list) }

@@ -70,11 +70,12 @@ func (t *Tally) Print(out io.Writer, boundaries []string) {
 		}
 	}
 	_ = table.Flush()
-	missed := 0
-	for _, times := range t.Missed {
-		missed += times
+	missed, names := 0, []string{}
+	for _, name := range slices.SortedFunc(maps.Keys(t.Missed), func(a, b string) int { return cmp.Or(t.Missed[b]-t.Missed[a], cmp.Compare(a, b)) }) {
+		missed += t.Missed[name]
+		names = append(names, fmt.Sprintf("%s %d", name, t.Missed[name]))
 	}
-	fmt.Fprintf(out, "\n%d times a fault found nothing to break and was put back into the deck\n", missed)
+	fmt.Fprintf(out, "\n%d times a fault found nothing to break and was put back: %s\n", missed, strings.Join(names, ", "))
 }
 
 // whatLoadersSaid are the messages that tell which ways were gone.

@@ -245,6 +245,22 @@ func (s *Service) AwaitHit(ctx context.Context, hit string, within time.Duration
 	}
 }
 
+// pass passes on where the service acts, until the context ends.
+func (s *Service) pass(ctx context.Context, to chan<- acted) {
+	for {
+		select {
+		case at := <-s.hits:
+			select {
+			case to <- acted{s, at}:
+			case <-ctx.Done():
+				return
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
 // Restart asks the present process to end, and waits until another works.
 func (s *Service) Restart(ctx context.Context) error {
 	before := s.Starts()

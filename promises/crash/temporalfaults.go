@@ -45,17 +45,24 @@ func temporalFaults() []Fault {
 
 // inMidChunk finds a run that has a chunk under way; of one kind of destination, unless that is empty.
 func (e *Exporter) inMidChunk(ctx context.Context, random *rand.Rand, destination string) *target {
+	if found := e.someInMidChunk(ctx, random, destination, 1); len(found) > 0 {
+		return found[0]
+	}
+	return nil
+}
+
+func (e *Exporter) someInMidChunk(ctx context.Context, random *rand.Rand, destination string, most int) (found []*target) {
 	open := e.openRuns()
 	random.Shuffle(len(open), func(i, k int) { open[i], open[k] = open[k], open[i] })
 	for _, t := range open {
 		if destination != "" && t.definition.Destination != destination {
 			continue
 		}
-		if e.writes(ctx, t.workflowID) {
-			return t
+		if len(found) < most && e.writes(ctx, t.workflowID) {
+			found = append(found, t)
 		}
 	}
-	return nil
+	return found
 }
 
 // writing are the runs of which every execution still writes chunks, and none has come further and was set back or ended.
@@ -129,15 +136,22 @@ func (e *Exporter) reset(ctx context.Context, random *rand.Rand, activity string
 	return false
 }
 
-// cancels has a run of a destination cancelled while a chunk of it is under way, so that it is tidied up.
+// mostCancelled runs are cancelled to bring a boundary about: one whose chunk is in the hands of a dead worker is tidied up only
+// when he is missed.
+const mostCancelled = 4
+
+// cancels has runs of a destination cancelled while a chunk of each is under way, so that they are tidied up.
 func cancels(destination string) func(context.Context, *Stage, *rand.Rand, string) ([]*Service, error) {
 	return func(ctx context.Context, stage *Stage, random *rand.Rand, list string) ([]*Service, error) {
-		t := stage.Exports.inMidChunk(ctx, random, destination)
-		if t == nil {
-			return nil, nil
-		}
 		armed := stage.arm(list)
-		if stage.Exports.starter.Temporal.CancelWorkflow(ctx, t.workflowID, "") != nil {
+		cancelled := 0
+		for _, t := range stage.Exports.someInMidChunk(ctx, random, destination, mostCancelled) {
+			if stage.Exports.starter.Temporal.CancelWorkflow(ctx, t.workflowID, "") == nil {
+				cancelled++
+			}
+		}
+		if cancelled == 0 {
+			stage.disarm(armed)
 			return nil, nil
 		}
 		return armed, nil
