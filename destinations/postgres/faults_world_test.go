@@ -207,7 +207,7 @@ func runAsChild(told string) int {
 	return 0
 }
 
-// A process that is killed between any two statements leaves nothing that a reader could take for a run, and its
+// A process that is killed between any two statements leaves no session and nothing that a reader could take for a run, and its
 // successor completes the run with one copy of each row.
 func TestAProcessKilledAtAnySideEffectIsSucceeded(t *testing.T) {
 	for _, test := range everyPoint {
@@ -215,17 +215,13 @@ func TestAProcessKilledAtAnySideEffectIsSucceeded(t *testing.T) {
 			t.Parallel()
 			s := newSchema(t)
 			plan := s.planOf(t, 0, 10, nil)
-			program, err := os.Executable()
-			if err != nil {
-				t.Fatal(err)
-			}
-			child := exec.CommandContext(t.Context(), program)
-			child.Env = append(os.Environ(), childVariable+"="+string(encoded(t, childRun{s.url, plan})), failpoint.Variable+"="+test.point+"=kill@1")
-			output, err := child.CombinedOutput()
+			w := s.worker(t)
+			output, err := s.child(t, w, plan, test.point+"=kill@1").CombinedOutput()
 			var ended *exec.ExitError
 			if !errors.As(err, &ended) || ended.Exited() {
 				t.Fatalf("the process was to be killed and ended with %v:\n%s", err, output)
 			}
+			s.nothingRuns(t, w)
 			published, err := s.open(t, nil).Published(t.Context(), plan.Run)
 			if err != nil || (published != nil) != test.published {
 				t.Errorf("published after the kill: %v (%v), want %t", published, err, test.published)

@@ -17,6 +17,9 @@ import (
 const (
 	lockTimeout = "60s"
 	idleTimeout = "60s"
+	// lookInterval is how often the server looks, within a statement, whether the client is still there: that of a killed
+	// worker would run on to its end otherwise, with its locks.
+	lookInterval = "5s"
 	// goodbye is how long closing a connection may take; the server notices anyhow.
 	goodbye = 5 * time.Second
 )
@@ -53,11 +56,12 @@ func (d *Destination) within(ctx context.Context, application string, do func(pg
 		return err
 	}
 	// Local ones, for a pooler may give the session to somebody else afterwards. A timeout of the role's for statements
-	// would end every big chunk. transaction_timeout came with Postgres 17.
+	// would end every big chunk. transaction_timeout came with Postgres 17, and a server on Windows cannot look for its client.
 	_, err = tx.Exec(ctx, `SELECT set_config('lock_timeout', $1, true), set_config('idle_in_transaction_session_timeout', $2, true),
 		set_config('statement_timeout', '0', true), set_config('application_name', $3, true),
-		(SELECT set_config(name, '0', true) FROM pg_catalog.pg_settings WHERE name = 'transaction_timeout')`,
-		lockTimeout, idleTimeout, application)
+		(SELECT set_config(name, '0', true) FROM pg_catalog.pg_settings WHERE name = 'transaction_timeout'),
+		(SELECT set_config(name, $4, true) FROM pg_catalog.pg_settings WHERE name = 'client_connection_check_interval' AND version() !~* 'windows|mingw|visual c')`,
+		lockTimeout, idleTimeout, application, lookInterval)
 	if err != nil {
 		return err
 	}
