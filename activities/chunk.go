@@ -71,7 +71,7 @@ func (s *Steps) WriteChunk(ctx context.Context, task ChunkTask) (export.Receipt,
 		},
 	})
 	if err == nil {
-		err = s.prove(working, proved, source, &receipt)
+		err = s.prove(working, proved, source, &receipt) // what does not show yet is read back when it does
 	} else if source.endWith(err, stop); source.err != nil && errors.Is(context.Cause(working), source.err) {
 		err = source.err // it ended the chunk
 	}
@@ -80,6 +80,9 @@ func (s *Steps) WriteChunk(ctx context.Context, task ChunkTask) (export.Receipt,
 	}
 	if err != nil && ctx.Err() == nil && errors.Is(context.Cause(working), errWorkerStopping) {
 		return receipt, notYet(errWorkerStopping.Error(), TypeWorkerStopping, time.Second)
+	}
+	if err != nil && receipt.Upload != "" {
+		s.takeBack(ctx, destination, task.Run, receipt)
 	}
 	receipt.Attempt = activity.GetInfo(ctx).Attempt
 	return receipt, failure(ctx, err)

@@ -117,6 +117,13 @@ func (s *Steps) PrepareRun(ctx context.Context, plan export.Plan) (Prepared, err
 		prepared.Published = &publication
 	}
 	prepared.Closed = answer.Closed
+	if closed := answer.Closed; closed != nil && plan.By.RunID != "" && closed.By.RunID == plan.By.RunID {
+		// It comes too late for the order of files, and was closed just now.
+		task := CloseTask{RunTask: RunTask{Definition: plan.Definition, Run: closed.Run}, Kind: export.KindConfig, Reason: closed.Reason}
+		if err := s.Events.RecordRun(ctx, closedRow(task, *closed)); err != nil {
+			return Prepared{}, failure(ctx, err)
+		}
+	}
 	return prepared, nil
 }
 
@@ -239,11 +246,23 @@ func (s *Steps) RecordFailure(ctx context.Context, task FailedTask) error {
 	return failure(ctx, s.Events.RecordRun(ctx, failedRow(task, author(ctx))))
 }
 
+// AbortTask is a run that ended without being published.
+type AbortTask struct {
+	RunTask
+	// Receipts are those of chunks that do not show yet, of a run whose files appear in order.
+	Receipts []export.Receipt `json:"receipts,omitempty"`
+}
+
 // AbortRun takes back what this execution left unfinished at the destination.
-func (s *Steps) AbortRun(ctx context.Context, task RunTask) error {
+func (s *Steps) AbortRun(ctx context.Context, task AbortTask) error {
 	destination, _, err := s.open(ctx, task.Definition)
 	if err != nil {
 		return failure(ctx, err)
+	}
+	if files, can := destination.(destinations.ShowsInOrder); can && len(task.Receipts) > 0 {
+		if err := files.TakeBack(ctx, task.Run, task.Receipts); err != nil {
+			return failure(ctx, err)
+		}
 	}
 	return failure(ctx, destination.Abort(ctx, task.Run, activity.GetInfo(ctx).WorkflowExecution.RunID))
 }

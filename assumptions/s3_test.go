@@ -281,3 +281,52 @@ func TestS3CompletionAfterAbortSaysNoSuchUpload(t *testing.T) {
 		t.Errorf("the completion was answered %d %s: %v", status(err), code(err), err)
 	}
 }
+
+// A chunk whose files appear in order is completed by somebody who has only its upload's name: parts and their checksums come from
+// the store.
+func TestS3CompletesWhatListPartsAnswers(t *testing.T) {
+	s := newStore(t)
+	body := []byte("rows")
+	id, _ := s.upload(t, "chunk", body, map[string]string{"millrace-plan": "p"})
+	listed, err := s.ListParts(t.Context(), &s3.ListPartsInput{Bucket: s.bucket, Key: aws.String("chunk"), UploadId: id})
+	if err != nil || len(listed.Parts) != 1 {
+		t.Fatalf("%d parts: %v", len(listed.Parts), err)
+	}
+	part := listed.Parts[0]
+	parts := &types.CompletedMultipartUpload{Parts: []types.CompletedPart{{ETag: part.ETag, PartNumber: part.PartNumber, ChecksumCRC64NVME: part.ChecksumCRC64NVME}}}
+	if _, err := s.complete(t.Context(), "chunk", id, parts, body); err != nil {
+		t.Fatal(err)
+	}
+	if head := s.head(t, "chunk"); aws.ToString(head.ChecksumCRC64NVME) != *crc64NVME(body) || head.Metadata["millrace-plan"] != "p" {
+		t.Errorf("the object is %+v", head)
+	}
+	if _, err := s.ListParts(t.Context(), &s3.ListPartsInput{Bucket: s.bucket, Key: aws.String("chunk"), UploadId: id}); code(err) != "NoSuchUpload" {
+		t.Errorf("the parts of a completed upload are answered %d %s: %v", status(err), code(err), err)
+	}
+}
+
+// What is taken back of a closed revision is found under the whole keys of its chunks, and nothing of their neighbours with it.
+func TestS3ListsUploadsByTheirWholeKey(t *testing.T) {
+	s := newStore(t)
+	for _, key := range []string{"a/chunk-1", "a/chunk-10"} {
+		s.upload(t, key, []byte("rows"), nil)
+	}
+	listed, err := s.ListMultipartUploads(t.Context(), &s3.ListMultipartUploadsInput{Bucket: s.bucket, Prefix: aws.String("a/chunk-10")})
+	if err != nil || len(listed.Uploads) != 1 || aws.ToString(listed.Uploads[0].Key) != "a/chunk-10" {
+		t.Errorf("listed %+v: %v", listed, err)
+	}
+}
+
+// Looking back over marks begins in the middle of a folder.
+func TestS3ListsAfterAKeyThatIsNotThere(t *testing.T) {
+	s := newStore(t)
+	for _, key := range []string{"m/1/plan", "m/2/plan", "m/3/plan"} {
+		if err := s.putIfAbsent(t.Context(), key, []byte("x")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	listed, err := s.ListObjectsV2(t.Context(), &s3.ListObjectsV2Input{Bucket: s.bucket, Prefix: aws.String("m/"), StartAfter: aws.String("m/20")})
+	if err != nil || len(listed.Contents) != 1 || aws.ToString(listed.Contents[0].Key) != "m/3/plan" {
+		t.Errorf("listed %d: %v", len(listed.Contents), err)
+	}
+}

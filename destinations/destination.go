@@ -73,6 +73,29 @@ type HoldsRows interface {
 	ReadRows(ctx context.Context, run export.Run, receipt export.Receipt, columns []export.Column) (export.Content, error)
 }
 
+// ShowsInOrder is what a destination can do whose chunks are files that readers may take as they appear. Where
+// definition.InOrder, WriteChunk leaves the file out of sight, and its receipt has an Upload. Kind.InOrder says which
+// settings can be so.
+type ShowsInOrder interface {
+	// Show makes the chunks of a run visible, one after the other in their order, once every earlier run that could still
+	// show any has ended. The receipts that it answers with are those that Prove and Publish take. It may be called again,
+	// beside its zombie, and by another execution with receipts of its own: each file is shown once, and who finds one there
+	// adopts it. A revision that was closed ends in an export.ClosedError, and none of its files shows after the next run's.
+	Show(ctx context.Context, plan export.Plan, receipts []export.Receipt) (Shown, error)
+	// TakeBack ends what the receipts name and does not show yet. Called twice it does nothing the second time.
+	TakeBack(ctx context.Context, run export.Run, receipts []export.Receipt) error
+}
+
+// Shown is the answer of Show.
+type Shown struct {
+	// Receipts are those of files that show, one for each chunk; nil when not all of them do.
+	Receipts []export.Receipt
+	// Lost are the chunks whose receipts name something that is gone: they have to be written again. No later chunk shows.
+	Lost []int
+	// Waits says which earlier run has to end first; nothing shows yet. Empty when it is the run's turn.
+	Waits string
+}
+
 // ReadsPublished is what a destination can do that tells the rows of a published run, where readers read them, from others.
 type ReadsPublished interface {
 	// ReadPublished reads the rows of a published run again, and holds them against its manifest. It changes nothing.
@@ -156,6 +179,9 @@ type Kind struct {
 	Normalize func(settings json.RawMessage) (json.RawMessage, error)
 	// NormalizeConnection checks a connection's block, whose secrets are still references, likewise.
 	NormalizeConnection func(connection json.RawMessage) (json.RawMessage, error)
+	// InOrder holds an export's block, normalised, to what `order: strict` needs. Nil where files do not appear one by one;
+	// what Open makes is ShowsInOrder otherwise.
+	InOrder func(settings json.RawMessage) error
 	// Open makes the destination from a connection's block, secrets resolved, an export's block, normalised, and what is
 	// exported. It does not reach out yet.
 	Open func(ctx context.Context, connection, settings json.RawMessage, shape Shape) (Destination, error)
@@ -178,10 +204,12 @@ type Shape struct {
 	// Arrival is the column that intervals are cut by, and Team the one with the team's number, empty when there is none.
 	// They need not be exported.
 	Arrival, Team string
+	// Order is the definition's.
+	Order string
 }
 
 // ShapeOf is what a definition exports.
 func ShapeOf(definition export.Definition) Shape {
 	columns, _ := definition.Exported() // a normalised definition is valid
-	return Shape{Model: definition.Model.Name, Columns: columns, Key: definition.Model.Identity(), Version: definition.Model.Order(), Arrival: definition.Model.ArrivalColumn(), Team: definition.Model.TeamColumn()}
+	return Shape{Model: definition.Model.Name, Columns: columns, Key: definition.Model.Identity(), Version: definition.Model.Order(), Arrival: definition.Model.ArrivalColumn(), Team: definition.Model.TeamColumn(), Order: definition.Order}
 }

@@ -53,5 +53,14 @@ func Normalize(definition export.Definition) (export.Definition, error) {
 		return definition, export.Errorf(export.KindConfig, "export %q: %s: %w", definition.Name, definition.Destination, err)
 	}
 	definition.Settings = settings
+	if definition.Order == "" {
+		return definition, nil
+	}
+	if kind.InOrder == nil {
+		return definition, export.Errorf(export.KindConfig, "export %q: order: %q is for files that readers take as they appear, and %s publishes a run at once: leave it out", definition.Name, definition.Order, definition.Destination)
+	}
+	if err := kind.InOrder(settings); err != nil {
+		return definition, export.Errorf(export.KindConfig, "export %q: order: %q: %s: %w", definition.Name, definition.Order, definition.Destination, err)
+	}
 	return definition, nil
 }

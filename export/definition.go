@@ -93,11 +93,23 @@ type Definition struct {
 	GiveUpAfter Duration `json:"give_up_after,omitempty"`
 	// Proof is the level of proof before a run is published: ProofReadback, also when left out, or ProofStream.
 	Proof string `json:"proof,omitempty"`
+	// Order is OrderStrict for readers who take files as they appear: see InOrder. Left out, files appear in any order, and the
+	// manifest alone tells which of them are the interval.
+	Order string `json:"order,omitempty"`
 
 	// Destination is the kind of the destination, the name of its block ("s3").
 	Destination string `json:"-"`
 	// Settings is that block as it was written.
 	Settings json.RawMessage `json:"-"`
+}
+
+// OrderStrict has the files of an export appear in the order of intervals, and within one of chunks.
+const OrderStrict = "strict"
+
+// InOrder tells whether the files of a run have to appear in their order. A later revision stands in a place of its own, for
+// it comes too late for any order.
+func (d Definition) InOrder(run Run) bool {
+	return d.Order == OrderStrict && run.Revision == FirstRevision
 }
 
 // plainDefinition has the fields of Definition without its methods.
@@ -181,7 +193,7 @@ func marshalDefinition(d Definition, times inputTimes) ([]byte, error) {
 }
 
 var definitionFields = []string{
-	"name", "title", "team", "model", "columns", "filters", "connection", "every", "offset", "time_zone", "chunk_rows", "chunk_bytes", "give_up_after", "proof",
+	"name", "title", "team", "model", "columns", "filters", "connection", "every", "offset", "time_zone", "chunk_rows", "chunk_bytes", "give_up_after", "proof", "order",
 }
 
 func unmarshalDefinition(data []byte, d *Definition, times *inputTimes) error {
@@ -277,6 +289,8 @@ func (d Definition) Validate() error {
 		return Errorf(KindConfig, "%schunk_bytes: %d must be at least %d", prefix, d.ChunkBytes, minChunkBytes)
 	case d.Proof != ProofReadback && d.Proof != ProofStream:
 		return Errorf(KindConfig, "%sproof: %q is unknown: use %q, or %q to leave out reading back", prefix, d.Proof, ProofReadback, ProofStream)
+	case d.Order != "" && d.Order != OrderStrict:
+		return Errorf(KindConfig, "%sorder: %q is unknown: use %q, or leave it out where nobody takes files as they appear", prefix, d.Order, OrderStrict)
 	case d.Destination == "":
 		return Errorf(KindConfig, "%sthe destination's block is missing: add one, for example \"s3\": {\"prefix\": \"events\"}", prefix)
 	}
@@ -346,8 +360,8 @@ func noColumn(field, name string, all []Column) error {
 // Grid is the definition's grid.
 func (d Definition) Grid() (Grid, error) { return NewGrid(d.Every, d.Offset, d.TimeZone) }
 
-// Hash is the definition's fingerprint, over what changes rows or bytes and nothing else: team, model, columns, filters and
-// the destination's block. How ClickHouse describes the model's columns is not covered: the plan says it. The block is taken as it stands here, so let the destination normalise it first.
+// Hash is the definition's fingerprint, over what changes rows or bytes and nothing else: team, model, columns, filters,
+// order and the destination's block. How ClickHouse describes the model's columns is not covered: the plan says it. The block is taken as it stands here, so let the destination normalise it first.
 func (d Definition) Hash() string {
 	var settings any
 	// Settings came out of a JSON object, so they decode; through a map their keys are sorted.
@@ -360,6 +374,9 @@ func (d Definition) Hash() string {
 	}
 	if len(d.Filters) > 0 {
 		covered["filters"] = d.Filters
+	}
+	if d.Order != "" {
+		covered["order"] = d.Order
 	}
 	encoded, err := json.Marshal(covered)
 	if err != nil {

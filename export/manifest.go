@@ -8,6 +8,9 @@ type Receipt struct {
 	Location string `json:"location"`
 	// ETag is the store's own mark of the object's bytes.
 	ETag string `json:"etag,omitempty"`
+	// Upload names what was written and does not show yet, of a run whose files appear in order; it becomes the object at
+	// Location, and is gone from the receipt then. Such a receipt is longer, by what the store makes of a name.
+	Upload string `json:"upload,omitempty"`
 	// Rows is how many rows were counted as the bytes went by.
 	Rows uint64 `json:"rows"`
 	// Bytes is the object's size.
@@ -161,6 +164,9 @@ func CheckReceipts(plan Plan, receipts []Receipt) error {
 	for i, receipt := range receipts {
 		if receipt.Chunk != i {
 			return Errorf(KindInternal, "%s: receipt %d is of chunk %d", plan.Run, i, receipt.Chunk)
+		}
+		if receipt.Upload != "" {
+			return Errorf(KindInternal, "%s: chunk %d does not show yet", plan.Run, i)
 		}
 		if want := plan.Chunks[i].Rows; receipt.Rows != want {
 			return Errorf(KindInternal, "%s: chunk %d has %d rows, planned were %d", plan.Run, i, receipt.Rows, want)

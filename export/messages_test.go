@@ -12,7 +12,7 @@ const shopEvents = `{"name":"shop-events","team":1,"model":"events","connection"
 func TestABadDefinitionIsToldByFieldValueAndRemedy(t *testing.T) {
 	for _, c := range []struct{ name, input, want string }{
 		{"unknown field", strings.Replace(shopEvents, `"every"`, `"evry":"1h","every"`, 1),
-			`export "shop-events": unknown field "evry": the fields are name, title, team, model, columns, filters, connection, every, offset, time_zone, chunk_rows, chunk_bytes, give_up_after, proof, start and end in a run's input, and one block named after the destination, such as "s3"`},
+			`export "shop-events": unknown field "evry": the fields are name, title, team, model, columns, filters, connection, every, offset, time_zone, chunk_rows, chunk_bytes, give_up_after, proof, order, start and end in a run's input, and one block named after the destination, such as "s3"`},
 		{"no destination", strings.Replace(shopEvents, `,"s3":{"prefix":"events"}`, ``, 1),
 			`export "shop-events": the destination's block is missing: add one, for example "s3": {"prefix": "events"}`},
 		{"two destinations", strings.Replace(shopEvents, `"s3"`, `"gcs":{},"s3"`, 1),
@@ -39,6 +39,8 @@ func TestABadDefinitionIsToldByFieldValueAndRemedy(t *testing.T) {
 			`export "shop-events": time_zone: "Europe/Berlin" has no meaning for every "1h": only "1d" and "1w" follow a zone; leave it out, or use offset`},
 		{"an unknown proof", strings.Replace(shopEvents, `"every"`, `"proof":"none","every"`, 1),
 			`export "shop-events": proof: "none" is unknown: use "readback", or "stream" to leave out reading back`},
+		{"an unknown order", strings.Replace(shopEvents, `"every"`, `"order":"loose","every"`, 1),
+			`export "shop-events": order: "loose" is unknown: use "strict", or leave it out where nobody takes files as they appear`},
 		{"an unknown zone", strings.Replace(strings.Replace(shopEvents, `"every"`, `"time_zone":"Mars/Base","every"`, 1), "1h", "1d", 1),
 			`export "shop-events": time_zone: "Mars/Base" is not a name of the IANA time zone database, such as "Europe/Berlin"`},
 		{"start without end", strings.Replace(shopEvents, `"every"`, `"start":"2026-11-23T10:00:00Z","every"`, 1),

@@ -24,7 +24,8 @@ type Outcome struct {
 
 // Progress is the answer of the query "progress".
 type Progress struct {
-	// Step is what the run is at: "finding", "waiting", "planning", "preparing", "writing", "proving", "publishing",
+	// Step is what the run is at: "finding", "waiting", "planning", "preparing", "writing", "showing" (only
+	// of a run whose files appear in order), "proving", "publishing",
 	// "closing", "recording", "done".
 	Step string `json:"step"`
 	Run  Run    `json:"run"`

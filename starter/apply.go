@@ -246,7 +246,7 @@ func (s *Starter) update(ctx context.Context, change Change) (Change, error) {
 		return change, err
 	}
 	if err := handle.Backfill(ctx, client.ScheduleBackfillOptions{Backfill: []client.ScheduleBackfill{
-		{Start: from, End: time.Now(), Overlap: overlap},
+		{Start: from, End: time.Now(), Overlap: wanted.Policy.Overlap},
 	}}); err != nil {
 		return change, fmt.Errorf("start what the new times of schedule %q have had due before its update: %w", change.Export, err)
 	}

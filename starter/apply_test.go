@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/converter"
 
@@ -44,6 +45,19 @@ func TestNewTimesBeginWhereTheOldOnesEnded(t *testing.T) {
 		from, err := (&Starter{}).notYetDue(before, wanted)
 		if err != nil || !from.Equal(c.from) {
 			t.Errorf("%s: filled from %s (%v), wanted %s", c.what, from, err, c.from)
+		}
+	}
+}
+
+func TestRunsWhoseFilesAppearInOrderStartOneAfterTheOther(t *testing.T) {
+	definition := export.Definition{Name: "shop-events", Team: export.Team{ID: 1}, Connection: "lake", Every: export.Duration(time.Hour), Destination: "s3", Settings: []byte(`{}`)}.WithDefaults()
+	for order, want := range map[string]enumspb.ScheduleOverlapPolicy{
+		"": enumspb.SCHEDULE_OVERLAP_POLICY_ALLOW_ALL, export.OrderStrict: enumspb.SCHEDULE_OVERLAP_POLICY_BUFFER_ALL,
+	} {
+		definition.Order = order
+		made, err := schedule(definition)
+		if err != nil || made.Policy.Overlap != want {
+			t.Errorf("order %q: overlap %v, %v", order, made.Policy.Overlap, err)
 		}
 	}
 }

@@ -16,12 +16,17 @@ import (
 	"github.com/millrace/millrace/workflows"
 )
 
-// Policies of the schedules that Millrace makes. Every due action starts, whatever else is running, and one that was
-// missed is made up for within a year: an interval that is not started is a hole.
-const (
-	overlap       = enumspb.SCHEDULE_OVERLAP_POLICY_ALLOW_ALL
-	catchupWindow = 365 * 24 * time.Hour
-)
+// catchupWindow is within what time a start that was missed is made up for: an interval that is not started is a hole.
+const catchupWindow = 365 * 24 * time.Hour
+
+// overlap has every due action start, whatever else is running; one after the other where files have to appear in order, for
+// each would wait for the one before.
+func overlap(definition export.Definition) enumspb.ScheduleOverlapPolicy {
+	if definition.Order == export.OrderStrict {
+		return enumspb.SCHEDULE_OVERLAP_POLICY_BUFFER_ALL
+	}
+	return enumspb.SCHEDULE_OVERLAP_POLICY_ALLOW_ALL
+}
 
 // schedule is what the schedule of a definition should be. The ids of its workflows are <export>-<end, RFC 3339, UTC>,
 // since the server appends the nominal start time, which is the interval's end.
@@ -39,7 +44,7 @@ func schedule(definition export.Definition) (client.Schedule, error) {
 			StaticSummary: summary(definition),
 		},
 		Spec:   &spec,
-		Policy: &client.SchedulePolicies{Overlap: overlap, CatchupWindow: catchupWindow},
+		Policy: &client.SchedulePolicies{Overlap: overlap(definition), CatchupWindow: catchupWindow},
 		State:  &client.ScheduleState{},
 	}, nil
 }

@@ -49,6 +49,7 @@ var storyOfARun = []struct{ step, title string }{
 	{"planning", "Count rows, cut chunks"},
 	{"preparing", "Write the plan"},
 	{"writing", "Write the chunks"},
+	{"showing", "Show the files in order"},
 	{"proving", "Prove"},
 	{"publishing", "Publish"},
 	{"recording", "Record in the ledger"},
@@ -60,6 +61,9 @@ func (r *exportRun) details() string {
 	fmt.Fprintf(&text, "**%s** · team %s · %s\n\n", r.run.Export, r.definition.Team, r.run.Interval)
 	text.WriteString("| step | |\n|---|---|\n")
 	for _, part := range storyOfARun {
+		if part.step == "showing" && !r.definition.InOrder(r.run) {
+			continue
+		}
 		mark := ""
 		switch {
 		case part.step == r.progress.Step:

@@ -21,6 +21,8 @@ var steps *activities.Steps
 //
 //	look for a published run → await watermark → plan → prepare → chunks in parallel → prove → publish → record
 //
+// Where the files have to appear in order, chunks are written out of sight and shown before they are proved; see show.go.
+//
 // A plan that can never be worked (its rows are not the source's any more, a proof failed, it is another definition's) is
 // not the end: its revision is closed, and the run is planned again as the next, once, or a few times where files would be too
 // large; see revisions.go.
@@ -55,6 +57,8 @@ type exportRun struct {
 	definitionHash string
 	// plan is the plan that holds, once PrepareRun has told it.
 	plan *export.Plan
+	// receipts are those of the chunks of the plan that are written; the others are empty.
+	receipts []export.Receipt
 	// closed has the revisions that were closed while this execution looked, by it or by another.
 	closed []export.Closed
 	// hasClosed tells that this execution has closed a revision, which it may do once; ownClosed that it found one closed
@@ -233,44 +237,51 @@ func (r *exportRun) prepare(ctx workflow.Context, closing export.Closing) (activ
 
 // writeChunks has all chunks written, as many at once as the workers of the queue have slots. The first that fails
 // for good ends the others.
-func (r *exportRun) writeChunks(ctx workflow.Context) ([]export.Receipt, error) {
+func (r *exportRun) writeChunks(ctx workflow.Context) error {
+	r.receipts = make([]export.Receipt, len(r.plan.Chunks))
+	return r.writeSome(ctx, r.plan.Chunks)
+}
+
+// writeSome has some of the plan's chunks written.
+func (r *exportRun) writeSome(ctx workflow.Context, chunks []export.Chunk) error {
 	r.at(ctx, "writing")
 	ctx, cancel := workflow.WithCancel(ctx)
 	defer cancel()
-	receipts := make([]export.Receipt, len(r.plan.Chunks))
 	hash := r.plan.Hash()
 	task := activities.RunTask{Definition: r.plan.Definition, Run: r.run}
 	selector := workflow.NewSelector(ctx)
 	var failed error
-	for i, chunk := range r.plan.Chunks {
-		summary := fmt.Sprintf("chunk %d/%d, %s rows", i+1, len(r.plan.Chunks), count(chunk.Rows))
+	for _, chunk := range chunks {
+		summary := fmt.Sprintf("chunk %d/%d, %s rows", chunk.Index+1, len(r.plan.Chunks), count(chunk.Rows))
 		future := workflow.ExecuteActivity(r.chunkStep(ctx, summary), steps.WriteChunk, activities.ChunkTask{RunTask: task, PlanHash: hash, Chunk: chunk})
 		selector.AddFuture(future, func(done workflow.Future) {
-			if err := done.Get(ctx, &receipts[i]); err != nil {
+			var receipt export.Receipt
+			if err := done.Get(ctx, &receipt); err != nil {
 				if failed == nil {
 					failed = err
 					cancel()
 				}
 				return
 			}
+			r.receipts[chunk.Index] = receipt
 			r.progress.ChunksDone++
-			r.progress.RowsDone += receipts[i].Rows
-			r.progress.BytesDone += receipts[i].Bytes
+			r.progress.RowsDone += receipt.Rows
+			r.progress.BytesDone += receipt.Bytes
 			r.at(ctx, "writing")
 		})
 	}
-	for range r.plan.Chunks {
+	for range chunks {
 		selector.Select(ctx)
 	}
-	return receipts, failed
+	return failed
 }
 
 // publish proves the run while readers still see nothing, and then commits it.
-func (r *exportRun) publish(ctx workflow.Context, receipts []export.Receipt) (activities.Committed, error) {
+func (r *exportRun) publish(ctx workflow.Context) (activities.Committed, error) {
 	r.at(ctx, "proving")
-	task := activities.FinishTask{Plan: *r.plan, Receipts: receipts}
+	task := activities.FinishTask{Plan: *r.plan, Receipts: r.receipts}
 	var committed activities.Committed
-	summary := fmt.Sprintf("prove %s rows in %s", count(r.plan.Rows), plural(len(receipts), "file"))
+	summary := fmt.Sprintf("prove %s rows in %s", count(r.plan.Rows), plural(len(r.receipts), "file"))
 	if err := workflow.ExecuteActivity(r.longStep(ctx, summary), steps.ProveRun, task).Get(ctx, &task.Proof); err != nil {
 		return committed, err
 	}
@@ -304,7 +315,7 @@ func (r *exportRun) fail(ctx workflow.Context, cause error) error {
 		logger.Error("note the error's kind on the workflow", "error", err)
 	}
 	if r.plan != nil {
-		if err := workflow.ExecuteActivity(tidy, steps.AbortRun, activities.RunTask{Definition: r.plan.Definition, Run: r.run}).Get(tidy, nil); err != nil {
+		if err := workflow.ExecuteActivity(tidy, steps.AbortRun, activities.AbortTask{RunTask: activities.RunTask{Definition: r.plan.Definition, Run: r.run}, Receipts: r.outOfSight()}).Get(tidy, nil); err != nil {
 			logger.Warn("take back what is unfinished at the destination", "error", err)
 		}
 	}

@@ -64,11 +64,19 @@ func (r *exportRun) workRevision(ctx workflow.Context, closing export.Closing) (
 	case prepared.Plan.DefinitionHash != r.definitionHash && closesRevisions(ctx):
 		return r.foundOtherDefinition(ctx, prepared.Plan)
 	}
-	receipts, err := r.writeChunks(ctx)
-	if err != nil {
+	if err := r.writeChunks(ctx); err != nil {
 		return r.closeIfUnworkable(ctx, err)
 	}
-	committed, err := r.publish(ctx, receipts)
+	if r.plan.Definition.InOrder(r.run) {
+		closed, err := r.showInOrder(ctx)
+		if err != nil {
+			return r.closeIfUnworkable(ctx, err)
+		}
+		if closed != nil {
+			return r.foundClosed(ctx, *closed)
+		}
+	}
+	committed, err := r.publish(ctx)
 	switch {
 	case err != nil:
 		return r.closeIfUnworkable(ctx, err)
@@ -129,7 +137,7 @@ func (r *exportRun) closeIfUnworkable(ctx workflow.Context, cause error) (*expor
 	if outcome, err := r.close(ctx, kind, message); outcome != nil || err != nil {
 		return outcome, err
 	}
-	r.run, r.plan, r.taken, r.progress = failed.run, failed.plan, failed.taken, failed.progress
+	r.run, r.plan, r.receipts, r.taken, r.progress = failed.run, failed.plan, failed.receipts, failed.taken, failed.progress
 	return nil, cause
 }
 
@@ -187,7 +195,7 @@ func (r *exportRun) goOnAfter(ctx workflow.Context, closed export.Closed) {
 	r.closed = append(r.closed, closed)
 	r.run.Revision = closed.Run.Revision + 1
 	r.chunkRows = closed.ChunkRows
-	r.plan = nil
+	r.plan, r.receipts = nil, nil
 	r.taken = nil
 	r.progress = export.Progress{Step: r.progress.Step, Run: r.run}
 }

@@ -40,6 +40,9 @@ var chunks = []promise{
 		if _, err := s.Open(t).WriteChunk(t.Context(), task(other, 0, rows(500))); err != nil {
 			t.Fatal(err)
 		}
+		if s.Order != "" {
+			s.write(t, other)
+		}
 		before := s.contents(t)
 		if s.Staged {
 			s.prepare(t, plan)
@@ -79,6 +82,14 @@ func (s Subject) writeTwice(t *testing.T, first, second *source, count uint64) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if s.Order != "" {
+		again, err := s.Open(t).WriteChunk(t.Context(), task(plan, 0, second))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.oneShows(t, plan, []export.Receipt{receipt, again})
+		receipt = s.show(t, plan, []export.Receipt{receipt})[0]
+	}
 	before := s.contents(t)
 	again, err := s.Open(t).WriteChunk(t.Context(), task(plan, 0, second))
 	if err != nil {
@@ -117,6 +128,10 @@ func (s Subject) writeAtOnce(t *testing.T, count uint64, size int) {
 	}
 	if s.Staged {
 		s.oneOf(t, plan, receipts)
+		return
+	}
+	if s.Order != "" {
+		s.oneShows(t, plan, receipts)
 		return
 	}
 	for i, receipt := range receipts {

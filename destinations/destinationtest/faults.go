@@ -117,6 +117,7 @@ func (s Subject) partOf(t *testing.T, plan export.Plan, steps int) {
 			receipt, err = s.Open(t).WriteChunk(t.Context(), task(plan, step-1, rows(plan.Chunks[step-1].Rows)))
 			receipts = append(receipts, receipt)
 		case 3:
+			receipts = s.show(t, plan, receipts)
 			proof, err = s.Open(t).Prove(t.Context(), plan, receipts)
 		case 4:
 			_, err = s.Open(t).Publish(t.Context(), export.NewManifest(plan, receipts, proof, plan.By))

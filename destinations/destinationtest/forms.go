@@ -136,6 +136,13 @@ func (s Subject) carry(t *testing.T, f Form, plan export.Plan, made table) expor
 		t.Fatalf("write: %v", err)
 	}
 	receipts := []export.Receipt{receipt}
+	if plan.Definition.InOrder(plan.Run) {
+		shown, err := d.(destinations.ShowsInOrder).Show(t.Context(), plan, receipts)
+		if err != nil || len(shown.Receipts) != 1 {
+			t.Fatalf("show: %+v, %v", shown, err)
+		}
+		receipts = shown.Receipts
+	}
 	proof, err := d.Prove(t.Context(), plan, receipts)
 	if err != nil {
 		t.Fatalf("prove: %v", err)

@@ -50,11 +50,17 @@ func (g *Guarantees) rows(ctx context.Context) ([]row, error) {
 	if s.Staged {
 		commit, twice = "by the transaction that moves the rows; before it nothing shows", "each write is staged apart; publishing takes the one that the receipt names, and drops the others"
 	}
+	if s.Order != "" {
+		twice = "each write is an upload of its own; the first that is completed stands, and who has another reads it to make its receipt"
+	}
 	level, read, not := "`stream` only", "no", "every value: what is stored is not read"
 	switch {
 	case files:
 		level, read = "`stream`, `readback`", "each file, whole, before publishing; `millrace verify` any time later"
 		not = "the order of rows in a file"
+		if s.Order != "" {
+			read = "each file, whole, after it shows and before the manifest; `millrace verify` any time later"
+		}
 	case tables:
 		level, read = "`stream`, `readback`", "each row, by the database, before publishing, and publishing moves just the rows that were read"
 		compared, err := database.Compared(ctx)
@@ -78,7 +84,7 @@ func (g *Guarantees) rows(ctx context.Context) ([]row, error) {
 		}
 		return how
 	}
-	return append([]row{
+	table := append([]row{
 		{"readers see an interval wholly or not at all", commit, []string{"a run is not published before its manifest", "neighbouring intervals are published apart", "a zombie's chunk after a close harms nobody"}},
 		{"an empty interval", "has its commit mark, too", []string{"an empty interval has a manifest too", "an empty interval is proved"}},
 		{"who plans first", "wins for all who come later", []string{"the first plan wins", "of many plans at once one holds for all"}},
@@ -94,7 +100,11 @@ func (g *Guarantees) rows(ctx context.Context) ([]row, error) {
 		{"credentials that expire", untried(s.Expired, "end the step as `auth`; nothing changes"), tried(s.Expired != nil, expiredPromise)},
 		{"a place that is read-only", untried(s.ReadOnly, "ends the step; nothing changes"), tried(s.ReadOnly != nil, readOnlyPromise)},
 		{"a place that is full", untried(s.Full, "ends the step as `quota`, which is tried again; nothing changes"), tried(s.Full != nil, fullPromise)},
-	}, g.inForms()...), nil
+	}, g.inForms()...)
+	if s.Order != "" {
+		table = append(table, row{"readers who take files as they appear", "see them in the order of intervals and chunks; what comes too late, and later revisions, stand apart", g.kept(ordered)})
+	}
+	return table, nil
 }
 
 // inForms tells what was found with rows that ClickHouse made and somebody else read.

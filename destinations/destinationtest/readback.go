@@ -61,6 +61,7 @@ func (s Subject) readable(t *testing.T, plan export.Plan, from *source) export.R
 	if err != nil {
 		t.Fatal(err)
 	}
+	receipt = s.show(t, plan, []export.Receipt{receipt})[0]
 	stream, err := from.Open(t.Context(), export.Encoding{Format: export.FormatJSONEachRow, Compression: export.CompressionNone})
 	if err != nil {
 		t.Fatal(err)

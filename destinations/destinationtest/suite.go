@@ -32,6 +32,8 @@ type Subject struct {
 	// Staged says that every write of a chunk has a place of its own that no reader sees, and that publishing moves the one
 	// that the receipt names: nothing is adopted, and what no receipt names is gone with the publication at the latest.
 	Staged bool
+	// Order is the definition's: the suite is run once more with export.OrderStrict where the system ShowsInOrder.
+	Order string
 	// BigChunk is how many bytes make a chunk that the system takes in several pieces.
 	BigChunk int
 	// Expired opens the destination with credentials that the system accepts no more, ReadOnly as somebody who may read and
@@ -76,6 +78,7 @@ func Run(t *testing.T, newSubject func(t *testing.T) Subject) *Guarantees {
 		{"values", values},
 		{"drift", drift},
 		{"unknown outcomes", unsure},
+		{"order", ordered},
 	} {
 		if group.name == "reading back" {
 			if _, can := found.destination.(destinations.ReadsBack); !can {
@@ -88,6 +91,9 @@ func Run(t *testing.T, newSubject func(t *testing.T) Subject) *Guarantees {
 			}
 		}
 		group.promises = slices.DeleteFunc(slices.Clone(group.promises), func(p promise) bool { return !subject.tries(group.name, p.name) })
+		if group.name == "order" && subject.Order == "" {
+			continue // files may appear in any order
+		}
 		found.all += len(group.promises)
 		t.Run(group.name, func(t *testing.T) {
 			for _, promise := range group.promises {
@@ -137,7 +143,7 @@ var theRun = export.Run{
 func (s Subject) plan(author string, rows ...uint64) export.Plan {
 	definition := export.Definition{
 		Name: theRun.Export, Team: export.Team{ID: 1}, Connection: "place", Every: export.Duration(time.Hour),
-		Destination: s.Kind, Settings: s.Settings,
+		Destination: s.Kind, Settings: s.Settings, Order: s.Order,
 	}.WithDefaults()
 	plan := export.Plan{
 		Version: export.PlanVersion, Run: theRun, Definition: definition, DefinitionHash: definition.Hash(),
@@ -174,7 +180,7 @@ func (s Subject) prepare(t *testing.T, plan export.Plan) {
 	}
 }
 
-// write writes all chunks of a plan.
+// write writes all chunks of a plan, and has them show where that is a step of its own.
 func (s Subject) write(t *testing.T, plan export.Plan) []export.Receipt {
 	t.Helper()
 	receipts := []export.Receipt{}
@@ -185,13 +191,14 @@ func (s Subject) write(t *testing.T, plan export.Plan) []export.Receipt {
 		}
 		receipts = append(receipts, receipt)
 	}
-	return receipts
+	return s.show(t, plan, receipts)
 }
 
 // finish proves and publishes a plan whose chunks are written.
 func (s Subject) finish(t *testing.T, plan export.Plan, receipts []export.Receipt) export.Manifest {
 	t.Helper()
 	destination := s.Open(t)
+	receipts = s.show(t, plan, receipts)
 	proof, err := destination.Prove(t.Context(), plan, receipts)
 	if err != nil {
 		t.Fatalf("prove: %v", err)

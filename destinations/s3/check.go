@@ -95,6 +95,9 @@ func (t *trial) listUploads(ctx context.Context) (detail string, err error) {
 	_, err = t.client.ListMultipartUploads(request, &s3.ListMultipartUploadsInput{
 		Bucket: &t.place.bucket, Prefix: aws.String(t.below(marksName) + "/"), MaxUploads: aws.Int32(1),
 	})
+	if ctx.Err() == nil && statusOf(err) == http.StatusForbidden && t.strict {
+		return "", export.Errorf(export.KindPermission, "list unfinished uploads: %s: access is denied: allow s3:ListBucketMultipartUploads, without which no order of files holds (order: strict)", t.place)
+	}
 	if ctx.Err() == nil && statusOf(err) == http.StatusForbidden {
 		return "denied: what killed workers leave is then for the bucket's lifecycle rule alone", nil
 	}

@@ -45,6 +45,17 @@ type chunkWork struct {
 	destinations.ChunkTask
 	identity
 	key string
+	// later leaves the chunk's upload open: Show completes it when it is its turn.
+	later bool
+}
+
+// work is a chunk at its place.
+func (d *Destination) work(task destinations.ChunkTask) chunkWork {
+	return chunkWork{
+		Destination: d, ChunkTask: task, key: d.chunkKey(task.Run, task.Chunk.Index),
+		identity: identity{plan: task.PlanHash, run: task.Run, chunk: task.Chunk.Index},
+		later:    d.inOrder(task.Run),
+	}
 }
 
 // undecided is the error of a write that lost its key to somebody, or whose outcome nobody knows.
@@ -58,12 +69,10 @@ func (u *undecided) Unwrap() error { return u.cause }
 // partsInFlight parts and one that fills, see upload.go.
 //
 // Two copies of a chunk may differ in their bytes (compression, order within a block), never in their rows. So the
-// receipt of an adopted object is made by reading it, unless its checksum is that of the bytes just sent.
+// receipt of an adopted object is made by reading it, unless its checksum is that of the bytes just sent. Of a run whose
+// files appear in order nothing is made yet: its receipts name uploads, each attempt's its own, which show.go completes.
 func (d *Destination) WriteChunk(ctx context.Context, task destinations.ChunkTask) (export.Receipt, error) {
-	w := chunkWork{
-		Destination: d, ChunkTask: task, key: d.chunkKey(task.Run, task.Chunk.Index),
-		identity: identity{plan: task.PlanHash, run: task.Run, chunk: task.Chunk.Index},
-	}
+	w := d.work(task)
 	var sent content
 	for round := 0; ; round++ {
 		if err := pause(ctx, round); err != nil {
@@ -78,7 +87,9 @@ func (d *Destination) WriteChunk(ctx context.Context, task destinations.ChunkTas
 		}
 		stored, err := w.write(ctx, &sent)
 		if err == nil {
-			return w.receipt(sent, stored.etag), d.explain(ctx, "write "+w.key, failpoint.Hit(ctx, "s3.receipt"))
+			receipt := w.receipt(sent, stored.etag)
+			receipt.Upload = stored.upload
+			return receipt, d.explain(ctx, "write "+w.key, failpoint.Hit(ctx, "s3.receipt"))
 		}
 		var open *undecided
 		if !errors.As(err, &open) {
@@ -110,7 +121,7 @@ func (w chunkWork) write(ctx context.Context, sent *content) (*object, error) {
 	if err := failpoint.Hit(ctx, "s3.chunk.begun"); err != nil {
 		return nil, w.explain(ctx, "write "+w.key, err)
 	}
-	if rows.ended {
+	if rows.ended && !w.later {
 		if *sent, err = w.whole(rows); err != nil {
 			return nil, err
 		}

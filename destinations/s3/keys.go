@@ -16,13 +16,23 @@ import (
 //	events/_millrace/shop-events/20261123T100000Z--20261123T110000Z/r0001/plan.json
 //	events/_millrace/shop-events/20261123T100000Z--20261123T110000Z/r0001/manifest.json
 //
+// Under `order: strict` a run has one mark more, turn.json (order.go), and files of later revisions are in a folder apart.
+//
 // The names of an export's intervals sort by time, and its chunks by the sort order of the rows. A template may make the
 // data files' keys otherwise (template.go); the marks are always there.
 
 // location is a chunk's key below the export's prefix, which is what receipts say.
 func (d *Destination) location(run export.Run, chunk int) string {
-	return d.template().fill(run, chunk) + "." + d.encoding.Extension()
+	name := d.template().fill(run, chunk) + "." + d.encoding.Extension()
+	if d.strict && run.Revision > export.FirstRevision {
+		return path.Join(apartName, name)
+	}
+	return name
 }
+
+// apartName is the folder below the prefix where files of later revisions are under `order: strict`: among the others they
+// would appear out of order.
+const apartName = "_revisions"
 
 func (d *Destination) template() keyTemplate {
 	if d.key == "" {

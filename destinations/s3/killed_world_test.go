@@ -44,11 +44,13 @@ func runAsChild(told string) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 2
 	}
-	destination, err := open(context.Background(), connectionBlock, run.Plan.Definition.Settings, destinations.ShapeOf(export.Definition{}.WithDefaults()))
+	destination, err := open(context.Background(), connectionBlock, run.Plan.Definition.Settings, destinations.ShapeOf(run.Plan.Definition))
 	switch {
 	case err != nil:
 	case run.Close != nil:
 		_, err = destination.Close(context.Background(), *run.Close)
+	case run.Plan.Definition.Order != "":
+		_, err = runInOrder(context.Background(), destination, run.Plan)
 	default:
 		_, err = runOnce(context.Background(), destination, run.Plan)
 	}
@@ -102,12 +104,18 @@ func TestAProcessKilledAtAnySideEffectIsSucceeded(t *testing.T) {
 // isKilled runs a child until it is killed at a point.
 func isKilled(t *testing.T, point string, told childRun) {
 	t.Helper()
+	isKilledBy(t, point+"=kill@1", told)
+}
+
+// isKilledBy runs a child until it comes to a failpoint that kills it.
+func isKilledBy(t *testing.T, hit string, told childRun) {
+	t.Helper()
 	program, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	child := exec.CommandContext(t.Context(), program)
-	child.Env = append(os.Environ(), childVariable+"="+string(encoded(t, told)), failpoint.Variable+"="+point+"=kill@1")
+	child.Env = append(os.Environ(), childVariable+"="+string(encoded(t, told)), failpoint.Variable+"="+hit)
 	output, err := child.CombinedOutput()
 	var ended *exec.ExitError
 	if !errors.As(err, &ended) || ended.Exited() {

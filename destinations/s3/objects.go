@@ -22,6 +22,8 @@ type object struct {
 	size     uint64
 	checksum string // CRC64NVME of the whole object in base64, or "" when the store keeps none
 	metadata map[string]string
+	// upload is set where the object is not made yet, and then alone.
+	upload string
 	// encrypted is by which algorithm the store says that it encrypted it, or "".
 	encrypted types.ServerSideEncryption
 }

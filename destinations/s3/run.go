@@ -84,6 +84,17 @@ func (d *Destination) Prepare(ctx context.Context, plan export.Plan) (destinatio
 	if err != nil {
 		return destinations.Prepared{}, err
 	}
+	if d.inOrder(holds.Run) {
+		published, closed, err := d.closeWhenLate(ctx, holds)
+		switch {
+		case err != nil:
+			return destinations.Prepared{}, err
+		case published != nil:
+			return d.preparedAs(ctx, plan, published)
+		case closed != nil:
+			return destinations.Prepared{Plan: holds, Closed: closed}, nil
+		}
+	}
 	d.sweep(ctx, holds)
 	return destinations.Prepared{Plan: holds}, nil
 }
@@ -105,6 +116,9 @@ func (d *Destination) preparedAs(ctx context.Context, plan export.Plan, publishe
 
 // Publish writes manifest.json unless it is there; see destinations.Destination.
 func (d *Destination) Publish(ctx context.Context, manifest export.Manifest) (export.Manifest, error) {
+	if err := d.allShow(ctx, manifest); err != nil {
+		return export.Manifest{}, err
+	}
 	published, closed, err := d.commit(ctx, manifest.Run, manifest, "s3.manifest")
 	switch {
 	case err != nil:
@@ -112,12 +126,19 @@ func (d *Destination) Publish(ctx context.Context, manifest export.Manifest) (ex
 	case closed != nil:
 		return export.Manifest{}, export.Errorf(export.KindInternal, "publish %s: %w", manifest.Run, &export.ClosedError{Closed: *closed})
 	}
+	if d.inOrder(manifest.Run) {
+		d.takeBackStrays(ctx, *published)
+	}
 	return *published, nil
 }
 
-// Close writes the mark of a closed revision where its manifest would be; see destinations.Destination.
+// Close writes the mark of a closed revision where its manifest would be; see destinations.Destination. What a revision whose
+// files appear in order has open is taken back with it.
 func (d *Destination) Close(ctx context.Context, mark export.Closed) (destinations.Ending, error) {
 	published, closed, err := d.commit(ctx, mark.Run, mark, "s3.closed")
+	if err == nil && closed != nil && mark.Run.Revision == export.FirstRevision {
+		err = d.fenceRun(ctx, mark.Run)
+	}
 	return destinations.Ending{Published: published, Closed: closed}, err
 }
 

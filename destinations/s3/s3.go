@@ -29,6 +29,7 @@ func init() {
 		Name:                "s3",
 		Normalize:           normalizeSettings,
 		NormalizeConnection: normalizeConnection,
+		InOrder:             templateInOrder,
 		Open:                open,
 		Codes:               codes,
 	})
@@ -43,13 +44,18 @@ type Destination struct {
 	encoding export.Encoding
 	// columns are the files'; see destinations.Shape.
 	columns []export.Column
+	// strict has files appear in order; see order.go.
+	strict bool
 	// maxFile bounds a file in bytes; 0 does not.
 	maxFile uint64
 	// encryption is nil where the bucket's own holds.
 	encryption *encryption
 }
 
-var _ destinations.Destination = (*Destination)(nil)
+var (
+	_ destinations.Destination  = (*Destination)(nil)
+	_ destinations.ShowsInOrder = (*Destination)(nil)
+)
 
 // open makes the destination. It reads no more than the process's own configuration; nothing is sent yet.
 func open(ctx context.Context, connectionBlock, settingsBlock json.RawMessage, shape destinations.Shape) (destinations.Destination, error) {
@@ -72,6 +78,7 @@ func open(ctx context.Context, connectionBlock, settingsBlock json.RawMessage, s
 		key:        form.Key,
 		encoding:   form.encoding(),
 		columns:    shape.Columns,
+		strict:     shape.Order == export.OrderStrict,
 		maxFile:    uint64(form.MaxFileSize),
 		encryption: reach.encryption,
 	}, nil

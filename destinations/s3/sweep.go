@@ -2,7 +2,10 @@ package s3
 
 import (
 	"context"
+	"encoding/json"
 	"log/slog"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -35,8 +38,20 @@ func (d *Destination) sweep(ctx context.Context, plan export.Plan) {
 }
 
 func (d *Destination) sweepOlder(ctx context.Context, run export.Run, limit time.Duration) error {
+	folders := []string{d.template().folder(run.Export)}
+	if d.strict {
+		folders = append(folders, apartName+"/"+folders[0])
+	}
+	for _, folder := range folders {
+		if err := d.sweepFolder(ctx, run, d.under()+folder, limit); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *Destination) sweepFolder(ctx context.Context, run export.Run, folder string, limit time.Duration) error {
 	act := "sweep uploads"
-	folder := d.under() + d.template().folder(run.Export)
 	pages := s3.NewListMultipartUploadsPaginator(d.client, &s3.ListMultipartUploadsInput{Bucket: &d.place.bucket, Prefix: &folder})
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)
@@ -49,7 +64,14 @@ func (d *Destination) sweepOlder(ctx context.Context, run export.Run, limit time
 		}
 		for _, one := range page.Uploads {
 			key, begun := aws.ToString(one.Key), aws.ToTime(one.Initiated)
-			if own := strings.HasPrefix(key, d.under()) && d.template().makes(run.Export, key[len(d.under()):]); !own || begun.IsZero() || now.Sub(begun) <= limit {
+			own := strings.HasPrefix(key, folder) && d.template().makes(run.Export, strings.TrimPrefix(key[len(d.under()):], apartName+"/"))
+			if !own || begun.IsZero() || now.Sub(begun) <= limit {
+				continue
+			}
+			if held, err := d.held(ctx, run, key, now.Sub(begun)); err != nil || held {
+				if err != nil {
+					return err
+				}
 				continue
 			}
 			if err := d.sweepAway(ctx, openUpload{key: key, id: aws.ToString(one.UploadId)}); err != nil {
@@ -58,6 +80,31 @@ func (d *Destination) sweepOlder(ctx context.Context, run export.Run, limit time
 		}
 	}
 	return nil
+}
+
+var instants = regexp.MustCompile(instantPattern)
+
+// held tells whether an upload belongs to a run of another interval that may still need it to have its files appear in order: it
+// has no end yet, and its own give_up_after, which may be longer, has not passed.
+func (d *Destination) held(ctx context.Context, run export.Run, key string, age time.Duration) (bool, error) {
+	ends := instants.FindAllString(key, -1)
+	if !d.strict || len(ends) < 2 {
+		return false, nil
+	}
+	first := d.marksOf(run) + slices.Min(ends) + "--" + slices.Max(ends) + "/r0001/"
+	ended, err := d.read(ctx, first+"manifest.json")
+	if err != nil || ended != nil {
+		return false, err
+	}
+	content, err := d.read(ctx, first+"plan.json")
+	if err != nil || content == nil {
+		return false, err
+	}
+	var plan export.Plan
+	if err := json.Unmarshal(content, &plan); err != nil {
+		return false, nil // whoever finds it in his way says so
+	}
+	return age <= time.Duration(plan.Definition.WithDefaults().GiveUpAfter), nil
 }
 
 func (d *Destination) sweepAway(ctx context.Context, old openUpload) error {

@@ -17,6 +17,7 @@ import (
 	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"github.com/millrace/millrace/destinations"
+	"github.com/millrace/millrace/export"
 	"github.com/millrace/millrace/internal/failpoint"
 )
 
@@ -170,6 +171,10 @@ func TestWhoMayNotListUploadsIsNotSwept(t *testing.T) {
 	if err != nil || !strings.HasPrefix(detail, "denied: ") {
 		t.Errorf("a check says %q (%v)", detail, err)
 	}
+	err = denied.openInOrder(t, jsonSettings).Check(t.Context(), func(destinations.Step) {})
+	if export.KindOf(err) != export.KindPermission || !strings.Contains(err.Error(), "allow s3:ListBucketMultipartUploads") {
+		t.Errorf("where files appear in order a check says %v", err)
+	}
 }
 
 // A store that does not say what time it is has no ages.
@@ -191,5 +196,32 @@ func TestAStoreWithoutAClockIsNotSwept(t *testing.T) {
 	}
 	if got := b.unfinished(t); len(got) != 1 {
 		t.Errorf("left are %q, and the age of the one is not known", got)
+	}
+}
+
+// A sweep leaves alone what a run still needs that was given more time than the one that sweeps.
+func TestASweepLeavesUploadsThatAnOrderStillNeeds(t *testing.T) {
+	b := newBucket(t)
+	d, plan, next := b.openInOrder(t, jsonSettings), planInOrder(t, 0, 1), planInOrder(t, 1, 1)
+	next.Definition.GiveUpAfter = export.Duration(time.Minute)
+	if _, err := d.Prepare(t.Context(), plan); err != nil {
+		t.Fatal(err)
+	}
+	own, err := uploadAll(t.Context(), d, plan)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stray := d.(*Destination).chunkKey(planInOrder(t, 5, 1).Run, 0)
+	if _, err := b.client.CreateMultipartUpload(t.Context(), &awss3.CreateMultipartUploadInput{Bucket: &b.connection.Bucket, Key: aws.String(stray)}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.older(t, time.Hour).openInOrder(t, jsonSettings).Prepare(t.Context(), next); err != nil {
+		t.Fatal(err)
+	}
+	if left := b.uploads(t); left != 1 {
+		t.Errorf("%d uploads are left", left)
+	}
+	if shown, err := d.(destinations.ShowsInOrder).Show(t.Context(), plan, own); err != nil || len(shown.Receipts) != 1 {
+		t.Errorf("the run that needs it is answered %+v, %v", shown, err)
 	}
 }

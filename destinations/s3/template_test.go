@@ -1,6 +1,7 @@
 package s3
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 	"time"
@@ -73,4 +74,62 @@ func TestTemplatesThatMakeTooLongKeysAreRefused(t *testing.T) {
 	template := keyTemplate(strings.Repeat("{export}/", 10) + "{interval}{revision}{chunk}")
 	err := template.validate(strings.Repeat("p", maxPrefix))
 	wantConfigError(t, string(template), err, `key: "`+string(template)+`" makes keys of up to 1216 bytes with the prefix: use at most 1024`)
+}
+
+// Readers of a listing find out by names what is new, so names must sort by interval and chunk.
+func TestTemplatesThatDoNotSortAreRefusedInOrder(t *testing.T) {
+	for template, sorts := range map[string]bool{
+		"": true,
+		"dt={date}/hour={hour}/{export}-{interval}-r{revision}-{chunk}": true,
+		"{export}/{year}/{month}/{interval}/{revision}-{chunk}":         true,
+		"{export}/{start}/{end}/{revision}/{chunk}":                     true,
+		"{export}/{end}/{start}/{revision}/{chunk}":                     false,
+		"{export}/{start}/{revision}/{chunk}/{end}":                     false,
+		"{export}/{chunk}/{interval}/{revision}":                        false,
+		"{export}/{interval}/{chunk}/{revision}":                        false,
+		"{export}/{revision}/{interval}/{chunk}":                        false,
+		"{export}/{hour}/{interval}/{revision}/{chunk}":                 false,
+		"{export}/{month}/{year}/{interval}/{revision}/{chunk}":         false,
+	} {
+		block := encodedBlock(t, map[string]string{"key": template})
+		if _, err := normalizeSettings(block); err != nil {
+			t.Fatal(err)
+		}
+		err := templateInOrder(block)
+		if (err == nil) != sorts || err != nil && export.KindOf(err) != export.KindConfig {
+			t.Errorf("%q: %v", template, err)
+		}
+		if sorts {
+			sortsInTime(t, keyTemplate(template))
+		}
+	}
+	err := templateInOrder([]byte(`{"key": "{export}/{chunk}/{interval}/{revision}"}`))
+	wantConfigError(t, "chunk first", err, `key: "{export}/{chunk}/{interval}/{revision}" makes keys that do not sort by interval and chunk: put {interval} before {revision} and {chunk}, and before it parts of a time alone, the larger first, as in "dt={date}/hour={hour}/{export}-{interval}-r{revision}-{chunk}"`)
+}
+
+func encodedBlock(t *testing.T, block any) json.RawMessage {
+	t.Helper()
+	text, err := json.Marshal(block)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+// sortsInTime makes the keys of some intervals and chunks, in their order.
+func sortsInTime(t *testing.T, template keyTemplate) {
+	t.Helper()
+	if template == "" {
+		template = defaultKey
+	}
+	last := ""
+	for at := tenOClock; at.Before(tenOClock.AddDate(1, 1, 0)); at = at.Add(7 * time.Hour) {
+		for _, chunk := range []int{0, 9, 10, 999} {
+			key := template.fill(export.Run{Export: "shop", Interval: export.Interval{Start: at, End: at.Add(7 * time.Hour)}, Revision: 1}, chunk)
+			if key <= last {
+				t.Fatalf("%s comes after %s", key, last)
+			}
+			last = key
+		}
+	}
 }

@@ -92,6 +92,9 @@ func (w chunkWork) writeInParts(ctx context.Context, stop context.CancelFunc, ro
 	if *sent, err = w.whole(rows); err != nil {
 		return nil, err
 	}
+	if w.later {
+		return &object{upload: u.id}, nil
+	}
 	return u.complete(ctx, *sent)
 }
 

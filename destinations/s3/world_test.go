@@ -20,6 +20,7 @@ import (
 type bucket struct {
 	connection connection
 	client     *s3.Client
+	order      string // of the definition that it is opened for
 }
 
 func newBucket(t testing.TB) bucket {
@@ -32,7 +33,7 @@ func newBucket(t testing.TB) bucket {
 	if _, err := client.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: &reach.Bucket}); err != nil {
 		t.Fatal(err)
 	}
-	return bucket{reach, client}
+	return bucket{connection: reach, client: client}
 }
 
 // worldConnection names a bucket that nobody has made yet.
@@ -69,7 +70,7 @@ func (b bucket) open(t testing.TB, settings string) destinations.Destination {
 	if err != nil {
 		t.Fatal(err)
 	}
-	destination, err := kind.Open(t.Context(), encoded(t, b.connection), normal, destinations.ShapeOf(export.Definition{}.WithDefaults()))
+	destination, err := kind.Open(t.Context(), encoded(t, b.connection), normal, destinations.ShapeOf(export.Definition{Order: b.order}.WithDefaults()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,13 +104,26 @@ func (b bucket) contents(t testing.TB) []string {
 	return lines
 }
 
+// openInOrder opens the bucket for `order: strict`.
+func (b bucket) openInOrder(t testing.TB, settings string) destinations.Destination {
+	t.Helper()
+	b.order = export.OrderStrict
+	return b.open(t, settings)
+}
+
 // The suite's rows are too alike to make a big file when they are compressed, so the whole suite runs on plain JSON.
-func TestPromises(t *testing.T) {
+func TestPromises(t *testing.T) { holdsPromises(t, "", "S3") }
+
+// The same promises hold where files appear in order, and those about the order.
+func TestPromisesInOrder(t *testing.T) { holdsPromises(t, export.OrderStrict, "S3, order: strict") }
+
+func holdsPromises(t *testing.T, order, title string) {
 	const settings = `{"prefix": "events", "format": "jsoneachrow", "compression": "none"}`
 	found := destinationtest.Run(t, func(t *testing.T) destinationtest.Subject {
 		b := newBucket(t)
+		b.order = order
 		return destinationtest.Subject{
-			Kind: "s3", Settings: json.RawMessage(settings), BigChunk: 2*smallPart + smallPart/2,
+			Kind: "s3", Settings: json.RawMessage(settings), BigChunk: 2*smallPart + smallPart/2, Order: order,
 			Open:       func(t testing.TB) destinations.Destination { return b.open(t, settings) },
 			Contents:   b.contents,
 			Expired:    func(t testing.TB) destinations.Destination { return b.asExpired(t).open(t, settings) },
@@ -118,5 +132,5 @@ func TestPromises(t *testing.T) {
 			ClickHouse: worldClickHouse(t), Forms: b.forms(t),
 		}
 	})
-	found.Hold(t, "../../docs/guarantees.md", "S3")
+	found.Hold(t, "../../docs/guarantees.md", title)
 }

@@ -32,6 +32,10 @@ var (
 	closeBoundaries  = map[string]string{"s3.closed.put": "s3", "s3.closed.answered": "s3", "postgres.close.commit": "postgres", "postgres.close.committed": "postgres"}
 )
 
+// orderedBoundaries are those of `order: strict`, which no export of the harness has: their tests kill at each, one by one
+// (docs/exactly-once.md).
+var orderedBoundaries = []string{"s3.turn.put", "s3.turn.answered", "s3.show", "s3.shown", "s3.fence.abort", "s3.takeback"}
+
 // ExportBoundaries are the boundaries of exports, in the order of a run.
 func ExportBoundaries() []string {
 	all := append(append(append([]string{}, storeBoundaries...), tableBoundaries...), ledgerBoundaries...)
