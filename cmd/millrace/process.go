@@ -140,6 +140,7 @@ func (p *program) serve(ctx context.Context, flags processFlags, setup []string,
 		}
 		log.Debug("configuration is read", "file", p.file(env), "content", shown)
 	}
+	collectOften()
 	build := telemetry.ReadBuild()
 	proc := &process{env: env, config: loaded, log: log, registry: telemetry.NewRegistry(build), slots: flags.slots, load: flags.load, version: flags.version}
 	log.Info("millrace starts", "version", build.Version)
@@ -243,8 +244,8 @@ func loaderGroup(env config.Environment) string {
 }
 
 // collectOften has the garbage collector run when the heap has grown by 30 % instead of doubled, unless GOGC or GOMEMLIMIT
-// says otherwise. What ingest holds are a few large buffers without pointers, which cost the collector next to nothing. See
-// docs/decisions/0010.
+// says otherwise. What loaders and chunks hold are a few large buffers without pointers, which cost the collector next to
+// nothing. See docs/decisions/0010.
 func collectOften() {
 	if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetGCPercent(30)

@@ -64,7 +64,6 @@ signal stops at once, and loses nothing either: what was accepted is in Kafka an
 				return err
 			}
 			flags.withoutFile = loaderOnly
-			collectOften()
 			needed := []string{config.VarKafkaBrokers}
 			if !captureOnly || flags.setup {
 				needed = append(needed, config.VarClickHouseURL, config.VarClickHouseHTTPURL)

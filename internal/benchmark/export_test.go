@@ -8,6 +8,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -22,7 +23,6 @@ import (
 
 	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/google/uuid"
-	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/client"
 
 	"github.com/millrace/millrace/event"
@@ -52,7 +52,7 @@ func TestExportToParquetAgainstInsertIntoS3(t *testing.T) {
 	fmt.Printf("machine: %d CPUs, %s/%s, %s; ClickHouse %s\n", runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version(), past.version)
 	fmt.Printf("rows: %d, %d B of properties on average; Parquet, zstd; %d rounds, each thing once in a round\n", rows, past.properties/rows, pairs)
 	fmt.Printf("stream and readback: a run from its start to its end, with that level of proof; INSERT has no proof.\n")
-	fmt.Printf("hash: count and hash of the source alone; verify: the files read back alone, as the workflow Verify does it.\n\n")
+	fmt.Printf("encoding: the same rows by HTTP to nowhere; hash: count and hash of the source alone; verify: the files read back alone, as the workflow Verify does it.\n")
 	for _, layout := range []struct {
 		name      string
 		chunkRows uint64
@@ -60,28 +60,82 @@ func TestExportToParquetAgainstInsertIntoS3(t *testing.T) {
 		{"one chunk, one file", uint64(rows)},
 		{"four chunks, four files, in parallel", uint64(rows) / 4},
 	} {
-		fmt.Printf("%s\n%6s %9s %9s %9s %9s %9s %14s %16s %12s %16s\n", layout.name, "round", "stream", "readback", "INSERT", "hash", "verify",
-			"stream÷INSERT", "readback÷INSERT", "hash÷stream", "verify÷readback")
-		ratios := make([][]float64, 4)
-		for round := range pairs + 1 {
-			name := testworld.Name(t)
-			stream, _ := past.export(t, starts, name+"-stream", layout.chunkRows, export.ProofStream)
-			readback, _ := past.export(t, starts, name, layout.chunkRows, export.ProofReadback)
-			insert, hash, verify := past.insert(t, name), past.hash(t), past.verify(t, starts, name, layout.chunkRows)
-			if round == 0 {
-				continue // the first warms all up
-			}
-			fmt.Printf("%6d %8.2fs %8.2fs %8.2fs %8.2fs %8.2fs", round, stream.Seconds(), readback.Seconds(), insert.Seconds(), hash.Seconds(), verify.Seconds())
-			for n, width := range []int{14, 16, 12, 16} {
-				pair := [][2]time.Duration{{stream, insert}, {readback, insert}, {hash, stream}, {verify, readback}}[n]
-				ratios[n] = append(ratios[n], pair[0].Seconds()/pair[1].Seconds())
-				fmt.Printf(" %*.2f", width, ratios[n][round-1])
-			}
-			fmt.Println()
-		}
-		fmt.Printf("%6s %49s %14.2f %16.2f %12.2f %16.2f\n\n", "median", "", median(ratios[0]), median(ratios[1]), median(ratios[2]), median(ratios[3]))
+		b := intoFiles{past: past, starts: starts, chunkRows: layout.chunkRows, costs: costs{meter: newMeter(t, worker, "clickhouse", "s3", "temporal"), used: map[string]map[string][]float64{}}}
+		fmt.Printf("\n%s\n", layout.name)
+		b.compare(t)
 	}
-	fmt.Printf("peak memory of the worker (VmHWM): %d MiB, after %d runs\n", peak(t, worker), 4*(pairs+1))
+	fmt.Printf("\npeak memory of the worker (VmHWM): %d MiB, after %d runs\n", peak(t, worker), 4*(pairs+1))
+}
+
+// intoFiles compares one layout of files.
+type intoFiles struct {
+	past      *past
+	starts    *starter.Starter
+	chunkRows uint64
+	costs     costs
+}
+
+func (b *intoFiles) compare(t *testing.T) {
+	things := []string{"stream", "readback", "INSERT", "encoding", "hash", "verify"}
+	ratios := []struct{ of, to string }{{"stream", "INSERT"}, {"readback", "INSERT"}, {"hash", "stream"}, {"verify", "readback"}}
+	fmt.Printf("%6s", "round")
+	for _, thing := range things {
+		fmt.Printf(" %9s", thing)
+	}
+	for _, ratio := range ratios {
+		fmt.Printf(" %16s", ratio.of+"÷"+ratio.to)
+	}
+	fmt.Println()
+	values, times, events := make([][]float64, len(ratios)), map[string]map[string][]float64{"stream": {}, "readback": {}}, 0
+	for round := range pairs + 1 {
+		took, used, runs := map[string]time.Duration{}, map[string]map[string]float64{}, map[string]map[string]time.Duration{}
+		name := testworld.Name(t)
+		for _, thing := range things {
+			used[thing] = b.costs.meter.during(t, func() {
+				switch thing {
+				case "stream":
+					took[thing], runs[thing], _ = b.past.export(t, b.starts, definition(name+"-stream", b.chunkRows), export.ProofStream)
+				case "readback":
+					took[thing], runs[thing], events = b.past.export(t, b.starts, definition(name, b.chunkRows), export.ProofReadback)
+				case "INSERT":
+					took[thing] = b.past.insert(t, name)
+				case "encoding":
+					took[thing] = b.past.encode(t)
+				case "hash":
+					took[thing] = b.past.hash(t)
+				case "verify":
+					took[thing] = b.past.verify(t, b.starts, name, b.chunkRows)
+				}
+			})
+		}
+		if round == 0 {
+			continue // the first warms all up
+		}
+		fmt.Printf("%6d", round)
+		for _, thing := range things {
+			fmt.Printf(" %8.2fs", took[thing].Seconds())
+			b.costs.add(thing, used[thing])
+		}
+		for n, ratio := range ratios {
+			values[n] = append(values[n], took[ratio.of].Seconds()/took[ratio.to].Seconds())
+			fmt.Printf(" %16.2f", values[n][round-1])
+		}
+		fmt.Println()
+		for level, run := range runs {
+			for _, step := range steps {
+				times[level][step] = append(times[level][step], run[step].Seconds())
+			}
+		}
+	}
+	fmt.Printf("%6s %59s", "median", "")
+	for n := range ratios {
+		fmt.Printf(" %16.2f", median(values[n]))
+	}
+	fmt.Println()
+	printSteps("stream", times["stream"])
+	printSteps("readback", times["readback"])
+	b.costs.print()
+	fmt.Printf("events in the history of a run with readback: %d\n", events)
 }
 
 // past is a table with one full hour of yesterday.
@@ -203,10 +257,10 @@ func startWorkerOn(t *testing.T, p *past, connections string) *exec.Cmd {
 	return worker
 }
 
-// export has the worker run one export of the hour, and answers how long the run took, and its chunks alone.
-func (p *past) export(t *testing.T, starts *starter.Starter, name string, chunkRows uint64, proof string) (run, chunks time.Duration) {
+// export has the worker run one export of the hour, and answers how long the run took, and its steps, and how many events
+// its history has.
+func (p *past) export(t *testing.T, starts *starter.Starter, definition export.Definition, proof string) (time.Duration, map[string]time.Duration, int) {
 	t.Helper()
-	definition := definition(name, chunkRows)
 	definition.Proof = proof
 	started, err := starts.Start(t.Context(), definition, p.interval)
 	if err != nil {
@@ -219,7 +273,8 @@ func (p *past) export(t *testing.T, starts *starter.Starter, name string, chunkR
 	if outcome.Rows != uint64(p.rows) {
 		t.Fatalf("the run wrote %d rows of %d", outcome.Rows, p.rows)
 	}
-	return p.times(t, starts.Temporal, started)
+	took, events := stepTimes(t, starts.Temporal, started)
+	return runTime(t, starts.Temporal, started), took, events
 }
 
 func definition(name string, chunkRows uint64) export.Definition {
@@ -251,33 +306,29 @@ func (p *past) verify(t *testing.T, starts *starter.Starter, name string, chunkR
 	return time.Since(began)
 }
 
-// times reads out of a run's history how long it took, and from its first chunk's start to its last chunk's end.
-func (p *past) times(t *testing.T, temporal client.Client, started starter.Started) (run, chunks time.Duration) {
+// runTime is from the first to the last event of a run's history.
+func runTime(t *testing.T, temporal client.Client, started starter.Started) time.Duration {
 	t.Helper()
-	history := temporal.GetWorkflowHistory(t.Context(), started.WorkflowID, started.RunID, false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
-	isChunk := map[int64]bool{}
-	var begin, end, firstChunk, lastChunk time.Time
-	for history.HasNext() {
-		happened, err := history.Next()
-		if err != nil {
-			t.Fatal(err)
-		}
-		at := happened.EventTime.AsTime()
-		if begin.IsZero() {
-			begin = at
-		}
-		end = at
-		if scheduled := happened.GetActivityTaskScheduledEventAttributes(); scheduled.GetActivityType().GetName() == "WriteChunk" {
-			isChunk[happened.EventId] = true
-			if firstChunk.IsZero() {
-				firstChunk = at
-			}
-		}
-		if done := happened.GetActivityTaskCompletedEventAttributes(); isChunk[done.GetScheduledEventId()] {
-			lastChunk = at
-		}
+	run, err := temporal.DescribeWorkflowExecution(t.Context(), started.WorkflowID, started.RunID)
+	if err != nil {
+		t.Fatal(err)
 	}
-	return end.Sub(begin), lastChunk.Sub(firstChunk)
+	return run.WorkflowExecutionInfo.CloseTime.AsTime().Sub(run.WorkflowExecutionInfo.StartTime.AsTime())
+}
+
+// encode has ClickHouse encode the same rows alone, and lets the bytes go: what no export can be faster than.
+func (p *past) encode(t *testing.T) time.Duration {
+	t.Helper()
+	began := time.Now()
+	rows, err := p.store.OpenChunk(t.Context(), eventstore.ChunkQuery{Interval: p.interval, Team: export.Team{ID: 1}, Encoding: export.Encoding{Format: export.FormatParquet, Compression: export.CompressionZstd}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = rows.Close() }()
+	if _, err := io.Copy(io.Discard, rows); err != nil {
+		t.Fatal(err)
+	}
+	return time.Since(began)
 }
 
 // insert has ClickHouse write the same rows by itself, into one object.

@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/client"
 
 	"github.com/millrace/millrace/eventstore"
@@ -68,7 +67,6 @@ type intoPostgres struct {
 func (b *intoPostgres) compare(t *testing.T, mode string) {
 	fmt.Printf("\nmode %s\n%6s %9s %9s %9s %9s %9s %9s %16s %17s %15s\n", mode, "round", "stream", "readback", "COPY", "INSERT", "direct", "verify",
 		"by hand÷stream", "by hand÷readback", "proof÷readback")
-	steps := []string{"PlanRun", "PrepareRun", "WriteChunk", "ProveRun", "PublishRun", "RecordRun"}
 	ratios, times := make([][]float64, 3), map[string]map[string][]float64{"stream": {}, "readback": {}}
 	for round := range pairs + 1 {
 		stream, streamed := b.export(t, mode, export.ProofStream, nil)
@@ -92,11 +90,7 @@ func (b *intoPostgres) compare(t *testing.T, mode string) {
 	}
 	fmt.Printf("%6s %59s %16.2f %17.2f %15.2f\n", "median", "", median(ratios[0]), median(ratios[1]), median(ratios[2]))
 	for _, level := range []string{"stream", "readback"} {
-		fmt.Printf("steps of %s, medians:", level)
-		for _, step := range steps {
-			fmt.Printf(" %s %.2fs", step, median(times[level][step]))
-		}
-		fmt.Println()
+		printSteps(level, times[level])
 	}
 }
 
@@ -151,33 +145,8 @@ func (b *intoPostgres) export(t *testing.T, mode, proof string, then func(export
 	if then != nil {
 		then(definition)
 	}
-	run, _ := b.past.times(t, b.starts.Temporal, started)
-	return run, b.steps(t, started)
-}
-
-// steps are, for each activity of a run, the time from when the first was scheduled until the last was done.
-func (b *intoPostgres) steps(t *testing.T, started starter.Started) map[string]time.Duration {
-	t.Helper()
-	names, first, took := map[int64]string{}, map[string]time.Time{}, map[string]time.Duration{}
-	history := b.starts.Temporal.GetWorkflowHistory(t.Context(), started.WorkflowID, started.RunID, false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
-	for history.HasNext() {
-		happened, err := history.Next()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if scheduled := happened.GetActivityTaskScheduledEventAttributes(); scheduled != nil {
-			name := scheduled.GetActivityType().GetName()
-			names[happened.EventId] = name
-			if first[name].IsZero() {
-				first[name] = happened.EventTime.AsTime()
-			}
-		}
-		if done := happened.GetActivityTaskCompletedEventAttributes(); done != nil {
-			name := names[done.GetScheduledEventId()]
-			took[name] = happened.EventTime.AsTime().Sub(first[name])
-		}
-	}
-	return took
+	took, _ := stepTimes(t, b.starts.Temporal, started)
+	return runTime(t, b.starts.Temporal, started), took
 }
 
 func (b *intoPostgres) verify(t *testing.T, definition export.Definition) time.Duration {
