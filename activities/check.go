@@ -3,7 +3,6 @@ package activities
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"go.temporal.io/sdk/activity"
 
@@ -83,7 +82,7 @@ func (s *Steps) CheckConnection(ctx context.Context, task CheckTask) (CheckRepor
 }
 
 // checkModel tries out what an export reads: whether ClickHouse can run its query, whether the columns are there, and how
-// much of the tables a run of the last interval would read. The answer is the definition as its plan would have it.
+// much of the tables a run would read, of the last interval or the latest that has rows. The answer is the definition as its plan would have it.
 func (s *Steps) checkModel(ctx context.Context, definition export.Definition, add func(destinations.Step)) (export.Definition, bool) {
 	failed := func(name string, err error) (export.Definition, bool) {
 		add(destinations.Step{Name: name, Error: err.Error()})
@@ -102,41 +101,10 @@ func (s *Steps) checkModel(ctx context.Context, definition export.Definition, ad
 		return failed("describe the model", err)
 	}
 	add(destinations.Step{Name: "describe the model", Detail: export.Structure(columns)})
-	now, err := s.Events.Now(ctx)
+	found, err := s.measure(ctx, definition)
 	if err != nil {
 		return failed("plan the last interval", err)
-	}
-	grid, err := definition.Grid()
-	if err != nil {
-		return failed("plan the last interval", err)
-	}
-	run := export.Run{Export: definition.Name, Interval: grid.LastEnded(now), Revision: export.FirstRevision}
-	chunks, err := s.chunks(ctx, definition, run, definition.ChunkRows)
-	if err != nil {
-		return failed("plan the last interval", err)
-	}
-	reads, err := s.Events.EstimateRead(ctx, chunkQuery(definition, run, export.Chunk{}, "estimate"))
-	if err != nil {
-		return failed("plan the last interval", err)
-	}
-	rows := uint64(0)
-	for _, chunk := range chunks {
-		rows += chunk.Rows
-	}
-	found := fmt.Sprintf("%s has %d rows in %d chunks, for which ClickHouse reads ", run.Interval, rows, len(chunks))
-	if len(reads.Tables) == 0 { // all parts are ruled out, or the tables are of engines that are not estimated
-		found += "nothing that it can estimate"
-	} else {
-		found += fmt.Sprintf("%d of the %d rows of %s", reads.Rows, reads.Total, strings.Join(reads.Tables, ", "))
-	}
-	if reads.Rows > tooMuch(rows) {
-		return failed("plan the last interval", export.Errorf(export.KindConfig, "%s, which is too much: bound the table's sort key in the model's query by {%s:DateTime} and {%s:DateTime}, or sort the table by %s",
-			found, export.ParameterStart, export.ParameterEnd, definition.Model.ArrivalColumn()))
 	}
 	add(destinations.Step{Name: "plan the last interval", Detail: found})
 	return definition, true
 }
-
-// tooMuch is how many rows may be read at most for so many that are exported: four for each, and a million for tables that
-// are small, or joined.
-func tooMuch(rows uint64) uint64 { return 4*rows + 1_000_000 }

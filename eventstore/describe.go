@@ -143,3 +143,19 @@ func (s *Store) EstimateRead(ctx context.Context, query ChunkQuery) (Estimate, e
 	}
 	return estimate, ofModel(query.Model, what, err)
 }
+
+// LastArrival is the latest arrival time of the rows that an export takes of an interval; false when there are none. It reads
+// no column but that, and those of filters.
+func (s *Store) LastArrival(ctx context.Context, query ChunkQuery) (time.Time, bool, error) {
+	rows, err := query.relation()
+	if err != nil {
+		return time.Time{}, false, err
+	}
+	ctx, cancel := bounded(ctx, askTimeout)
+	defer cancel()
+	var count uint64
+	var micros int64
+	sql := fmt.Sprintf("SELECT count(), toUnixTimestamp64Micro(toDateTime64(max(%s), 6, 'UTC')) FROM %s WHERE %s", export.QuoteName(rows.model.ArrivalColumn()), rows.from(), rows.where())
+	err = s.ask(rows.bound(ctx, query.QueryID, query.LogComment), sql, nil, &count, &micros)
+	return time.UnixMicro(micros).UTC(), count > 0, ofModel(query.Model, "look for its latest row", err)
+}

@@ -15,6 +15,7 @@ import (
 	"github.com/millrace/millrace/eventstore"
 	"github.com/millrace/millrace/eventstore/eventstoretest"
 	"github.com/millrace/millrace/export"
+	"github.com/millrace/millrace/internal/testworld"
 )
 
 // ordersStart is the beginning of the hour that the orders of the tests are in.
@@ -186,5 +187,37 @@ func TestAModelsChunksReadLittleMoreThanTheyHold(t *testing.T) {
 	model.Query = "SELECT * FROM `" + store.Database() + "`.orders WHERE sleep(0) = 0 ORDER BY amount LIMIT 1000000"
 	if estimate, err = store.EstimateRead(t.Context(), eventstore.ChunkQuery{Interval: interval, Team: export.Team{All: true}, Model: model, Columns: model.Columns}); err != nil || estimate.Rows != estimate.Total {
 		t.Errorf("a query that reads all is estimated as %+v, %v", estimate, err)
+	}
+}
+
+func TestTheLatestArrivalIsThatOfRowsThatAreTaken(t *testing.T) {
+	store := eventstoretest.New(t)
+	model := orders(t, store)
+	look := func(interval export.Interval, filters ...export.Filter) (time.Time, bool) {
+		t.Helper()
+		at, has, err := store.LastArrival(t.Context(), eventstore.ChunkQuery{Interval: interval, Team: export.Team{All: true}, Model: model, Columns: model.Columns, Filters: filters})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return at, has
+	}
+	hour := export.Interval{Start: ordersStart, End: ordersStart.Add(time.Hour)}
+	want := number(t, store, fmt.Sprintf("SELECT toUInt64(toUnixTimestamp64Micro(max(updated))) FROM orders WHERE updated < toDateTime(%d)", hour.End.Unix()))
+	if at, has := look(hour); !has || at.UnixMicro() != int64(want) {
+		t.Errorf("%s (%t), want %s", at, has, time.UnixMicro(int64(want)).UTC())
+	}
+	if at, has := look(hour, export.Filter{Column: "state", Include: []json.RawMessage{[]byte(`"nowhere"`)}}); has {
+		t.Errorf("of no rows: %s", at)
+	}
+	if at, has := look(export.Interval{Start: hour.Start.Add(-9000 * time.Hour), End: hour.Start.Add(-8000 * time.Hour)}); has {
+		t.Errorf("before all rows: %s", at)
+	}
+	events := eventstore.ChunkQuery{Interval: hour, Team: export.Team{All: true}}
+	if at, has, err := store.LastArrival(t.Context(), events); err != nil || has {
+		t.Errorf("of an empty table: %s, %t, %v", at, has, err)
+	}
+	eventstoretest.LoadPast(t, store, blockOf(testworld.Rand(t), "kafka/topic/0", 1, hour.Start.Add(time.Minute+time.Microsecond), 5, 1))
+	if at, has, err := store.LastArrival(t.Context(), events); err != nil || !has || !at.Equal(hour.Start.Add(time.Minute+time.Microsecond)) {
+		t.Errorf("of events: %s, %t, %v", at, has, err)
 	}
 }
