@@ -33,4 +33,5 @@
 //	TableJudge   what must hold of tables
 //	Dealer       who chooses the next faults, at the boundaries that were hit least
 //	Phases       where the time of a run goes
+//	WatchTemporal who starts Temporal again when it is silent
 package crash

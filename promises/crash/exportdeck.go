@@ -77,10 +77,12 @@ func OtherFaults() []Fault {
 	for _, part := range []string{clickhousePart, storePart, databasePart, temporalPart} {
 		kinds[3] = append(kinds[3], partKilled(part), partStopped(part))
 	}
-	for _, line := range []string{clickhouseLine, clickhouseHTTPLine, storeLine, databaseLine, temporalLine} {
-		kinds[4] = append(kinds[4], lineCut(line),
-			poisoned(line, "slow", toxic{Type: "latency", Stream: "upstream", Attributes: map[string]int{"latency": 300, "jitter": 200}}),
-			poisoned(line, "reset", toxic{Type: "reset_peer", Stream: "downstream", Attributes: map[string]int{"timeout": 50}}))
+	// The line that chunks are read by comes first: it ends in the middle of the larger ones.
+	kinds[4] = append(kinds[4], poisoned(clickhouseHTTPLine, "ends within", toxic{Type: "limit_data", Stream: "downstream", Attributes: map[string]int{"bytes": 40_000}}))
+	for _, line := range []string{clickhouseHTTPLine, clickhouseLine, storeLine, databaseLine, temporalLine} {
+		kinds[4] = append(kinds[4],
+			poisoned(line, "reset", toxic{Type: "reset_peer", Stream: "downstream", Attributes: map[string]int{"timeout": 50}}), lineCut(line),
+			poisoned(line, "slow", toxic{Type: "latency", Stream: "upstream", Attributes: map[string]int{"latency": 300, "jitter": 200}}))
 	}
 	var mixed []Fault
 	for n := 0; ; n++ {

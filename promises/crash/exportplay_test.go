@@ -180,6 +180,7 @@ func (p *exportPlay) reach(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(p.temporal.Close)
+	p.watchTemporal(t)
 
 	name := testworld.Name(t)
 	if p.Store, err = StartStoreRelay(testworld.Env(t, "MILLRACE_S3_ENDPOINT")); err != nil {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -98,6 +99,20 @@ func (p *exportPlay) queriesLeft(ctx context.Context) ([]string, error) {
 			return []string{fmt.Sprintf("ClickHouse still runs %v", left)}, nil
 		}
 	}
+}
+
+// watchTemporal has Temporal started again when it answers no more, until the test ends.
+func (p *exportPlay) watchTemporal(t *testing.T) {
+	t.Helper()
+	ctx, stop := context.WithCancel(context.Background())
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		WatchTemporal(ctx, p.World, silentAtMost, func(ctx context.Context) error {
+			_, err := p.temporal.WorkflowService().DescribeNamespace(ctx, &workflowservice.DescribeNamespaceRequest{Namespace: p.namespace})
+			return err
+		}, os.Stdout)
+	})
+	t.Cleanup(func() { stop(); watching.Wait() })
 }
 
 func (p *exportPlay) reportExports(t *testing.T, tally *Tally) {

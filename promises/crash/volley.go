@@ -12,12 +12,15 @@ import (
 	"time"
 )
 
-// mostAtOnce faults come at once, each at workers of its own. While fewer than leastAwake workers are at work, faults wait,
+// mostAtOnce faults come at once, each at another worker. While fewer than leastAwake workers are at work, faults wait,
 // and those that would leave fewer are not chosen.
 const (
 	mostAtOnce = 3
 	leastAwake = 3
 )
+
+// workAgainWithin is how long it may take until workers work again, also when Temporal has to be started again for it.
+const workAgainWithin = 3 * time.Minute
 
 // awake are the workers that do not stand still.
 func (s *Stage) awake() (awake []*Service) {
@@ -65,6 +68,9 @@ func Volley(ctx context.Context, stage *Stage, random *rand.Rand, hand []Fault, 
 	for len(stage.atWork()) < leastAwake {
 		if wait(ctx, 50*time.Millisecond); ctx.Err() != nil {
 			return nil, nil, ctx.Err()
+		}
+		if late := time.Since(began); late > workAgainWithin {
+			return nil, nil, fmt.Errorf("after %s %d of %d workers work, want %d", late, len(stage.atWork()), len(stage.Workers), leastAwake)
 		}
 	}
 	stage.Phases.Add("waiting for workers", began)
