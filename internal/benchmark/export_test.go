@@ -41,7 +41,8 @@ const pairs = 5
 func TestExportToParquetAgainstInsertIntoS3(t *testing.T) {
 	rows := number(t, "MILLRACE_BENCH_ROWS", 2_000_000)
 	past := newPast(t, rows)
-	worker := startWorker(t, past)
+	counted := newCounting(t, testworld.Env(t, "MILLRACE_S3_ENDPOINT"))
+	worker := startWorkerOn(t, past, bucketAt("lake", testworld.Env(t, "MILLRACE_S3_ENDPOINT"))+bucketAt("counted", counted.URL))
 	temporal, err := client.Dial(client.Options{HostPort: testworld.Env(t, "TEMPORAL_ADDRESS"), Namespace: testworld.Env(t, "TEMPORAL_NAMESPACE")})
 	if err != nil {
 		t.Fatal(err)
@@ -60,7 +61,7 @@ func TestExportToParquetAgainstInsertIntoS3(t *testing.T) {
 		{"one chunk, one file", uint64(rows)},
 		{"four chunks, four files, in parallel", uint64(rows) / 4},
 	} {
-		b := intoFiles{past: past, starts: starts, chunkRows: layout.chunkRows, costs: costs{meter: newMeter(t, worker, "clickhouse", "s3", "temporal"), used: map[string]map[string][]float64{}}}
+		b := intoFiles{past: past, starts: starts, chunkRows: layout.chunkRows, counted: counted, costs: costs{meter: newMeter(t, worker, "clickhouse", "s3", "temporal"), used: map[string]map[string][]float64{}}}
 		fmt.Printf("\n%s\n", layout.name)
 		b.compare(t)
 	}
@@ -72,6 +73,7 @@ type intoFiles struct {
 	past      *past
 	starts    *starter.Starter
 	chunkRows uint64
+	counted   *counting
 	costs     costs
 }
 
@@ -135,7 +137,11 @@ func (b *intoFiles) compare(t *testing.T) {
 	printSteps("stream", times["stream"])
 	printSteps("readback", times["readback"])
 	b.costs.print()
-	fmt.Printf("events in the history of a run with readback: %d\n", events)
+	before := b.counted.requests.Load()
+	through := definition(testworld.Name(t), b.chunkRows)
+	through.Connection = "counted"
+	b.past.export(t, b.starts, through, export.ProofReadback)
+	fmt.Printf("a run with readback: %d events in its history, %d requests to S3\n", events, b.counted.requests.Load()-before)
 }
 
 // past is a table with one full hour of yesterday.
@@ -214,15 +220,22 @@ func somethingLikeEvents(random *rand.Rand, source string, arrival time.Time, fi
 	return block
 }
 
-// startWorker runs the real binary, as people run it, with a connection to a bucket.
-func startWorker(t *testing.T, p *past) *exec.Cmd {
-	t.Helper()
-	return startWorkerOn(t, p, fmt.Sprintf("  - name: lake\n    s3: {bucket: %s, endpoint: %s, region: us-east-1, access_key_id: env:AWS_ACCESS_KEY_ID, secret_access_key: env:AWS_SECRET_ACCESS_KEY}\n",
-		testworld.Env(t, "MILLRACE_S3_BUCKET"), testworld.Env(t, "MILLRACE_S3_ENDPOINT")))
+// bucketAt is a connection to the world's bucket by some way.
+func bucketAt(name, endpoint string) string {
+	return fmt.Sprintf("  - name: %s\n    s3: {bucket: %s, endpoint: %s, region: us-east-1, access_key_id: env:AWS_ACCESS_KEY_ID, secret_access_key: env:AWS_SECRET_ACCESS_KEY}\n",
+		name, os.Getenv("MILLRACE_S3_BUCKET"), endpoint)
 }
 
-// startWorkerOn runs it with some connections.
+// startWorkerOn runs the real binary, as people run it, with some connections.
 func startWorkerOn(t *testing.T, p *past, connections string) *exec.Cmd {
+	t.Helper()
+	stop, worker := startStoppable(t, p, connections)
+	t.Cleanup(stop)
+	return worker
+}
+
+// startStoppable runs it until stop is called.
+func startStoppable(t *testing.T, p *past, connections string) (stop func(), worker *exec.Cmd) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "millrace.yaml")
 	config := "teams: [{id: 1, name: shop, token: mr_shop}]\nconnections:\n" + connections
@@ -236,7 +249,7 @@ func startWorkerOn(t *testing.T, p *past, connections string) *exec.Cmd {
 	if output, err := setup.CombinedOutput(); err != nil {
 		t.Fatalf("millrace setup: %v\n%s", err, output)
 	}
-	worker := exec.Command(binary, "worker", "--config", file)
+	worker = exec.Command(binary, "worker", "--config", file)
 	worker.Env = environment
 	log, err := os.Create(filepath.Join(t.TempDir(), "worker.log"))
 	if err != nil {
@@ -246,15 +259,14 @@ func startWorkerOn(t *testing.T, p *past, connections string) *exec.Cmd {
 	if err := worker.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
+	return func() {
 		_ = worker.Process.Signal(syscall.SIGTERM)
 		_ = worker.Wait()
 		_ = log.Close()
 		if said, err := os.ReadFile(log.Name()); err == nil && t.Failed() {
 			t.Logf("the worker said:\n%s", said)
 		}
-	})
-	return worker
+	}, worker
 }
 
 // export has the worker run one export of the hour, and answers how long the run took, and its steps, and how many events

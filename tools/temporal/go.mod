@@ -4,7 +4,7 @@ go 1.26.0
 
 require github.com/temporalio/cli v1.5.1
 
-// Newer than the server asks for: see docs/decisions/0021-newer-sqlite-below-temporal.md.
+// Newer than the server asks for: see docs/decisions/0022-newer-sqlite-below-temporal.md.
 require modernc.org/sqlite v1.62.0 // indirect
 
 require (
