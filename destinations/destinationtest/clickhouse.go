@@ -32,7 +32,7 @@ func (c ClickHouse) Texts(t testing.TB, query string) [][]*string {
 	var rows [][]*string
 	for lines := json.NewDecoder(answer); ; {
 		var row []*string
-		if err := lines.Decode(&row); err == io.EOF { //nolint:errorlint // the decoder returns it as it is
+		if err := lines.Decode(&row); err == io.EOF {
 			return rows
 		} else if err != nil {
 			t.Fatalf("%s: %v", query, err)
