@@ -20,6 +20,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/google/uuid"
+	"go.temporal.io/sdk/converter"
 
 	"github.com/millrace/millrace/activities"
 	"github.com/millrace/millrace/event"
@@ -52,6 +53,8 @@ type thread struct {
 	s3      *s3.Client
 	slow    *slowWay
 	tamper  *tamperedWay
+	// failures decrypts failures, where the thread has keys; see sealed.
+	failures converter.FailureConverter
 }
 
 // connections are those of the tests; %[1]s is the bucket, %[2]s the store's address, %[3]s the way to it that a test can

@@ -71,7 +71,7 @@ func newEndpoint(listen, authorization string, origins []string) (codec.Endpoint
 	if endpoint.Codec, err = config.Codec(); err != nil {
 		return endpoint, err
 	}
-	if endpoint.Codec == nil {
+	if !endpoint.Codec.Encrypts() {
 		return endpoint, export.Errorf(export.KindConfig, "%s is not set, so there is nothing to decrypt with: give it as the workers have it, such as k1=env:MILLRACE_CODEC_KEY", config.VarCodecKeys)
 	}
 	if authorization != "" {

@@ -28,12 +28,19 @@ type Codec struct {
 	keys []Key
 }
 
-// New makes a codec of keys, of which the first encrypts. There must be one at least, and no id twice; ParseKeys sees to it.
+// New makes a codec of keys, of which the first encrypts. No id may be there twice; ParseKeys sees to it. A codec without keys
+// encrypts nothing, and still tells what is encrypted from what is broken.
 func New(keys ...Key) *Codec { return &Codec{keys: keys} }
 
+// Encrypts tells whether there is a key to encrypt with.
+func (c *Codec) Encrypts() bool { return len(c.keys) > 0 }
+
 // Encode encrypts payloads, each with its metadata, under the first key. One that is encrypted already stays as it is, so
-// that what passes twice is not wrapped twice.
+// that what passes twice is not wrapped twice. Without a key all stay as they are.
 func (c *Codec) Encode(payloads []*commonpb.Payload) ([]*commonpb.Payload, error) {
+	if !c.Encrypts() {
+		return payloads, nil
+	}
 	encoded := make([]*commonpb.Payload, len(payloads))
 	for i, payload := range payloads {
 		if isEncrypted(payload) {
@@ -92,6 +99,9 @@ func (c *Codec) decrypt(payload *commonpb.Payload) (*commonpb.Payload, error) {
 			return nil, fmt.Errorf("decode a payload that was encrypted with key %q: %w", id, err)
 		}
 		return decrypted, nil
+	}
+	if !c.Encrypts() {
+		return nil, export.Errorf(export.KindConfig, "a payload is encrypted with key %q, and there is no key here: set MILLRACE_CODEC_KEYS as it is where that was encrypted", id)
 	}
 	return nil, export.Errorf(export.KindConfig, "a payload is encrypted with key %q, and the keys here are %s: add that key to MILLRACE_CODEC_KEYS, behind the first", id, c.ids())
 }

@@ -48,6 +48,9 @@ func TestWhatIsEncryptedIsReadByItsKeysAlone(t *testing.T) {
 	if bytes.Equal(encoded[0].Data, encoded[1].Data) || strings.Contains(encoded[0].String(), "lake") || codec.Seal(encoded[0]) != "k1" {
 		t.Errorf("encrypted is %s", encoded[0])
 	}
+	if passed, err := codec.New().Encode([]*commonpb.Payload{clear}); err != nil || !proto.Equal(passed[0], clear) {
+		t.Errorf("without a key: %v, %v", passed, err)
+	}
 	for name, c := range map[string]*codec.Codec{"the same keys": old, "a newer key before it": now} {
 		decoded, err := c.Decode([]*commonpb.Payload{encoded[0], clear})
 		if err != nil || !proto.Equal(decoded[0], clear) || !proto.Equal(decoded[1], clear) {
@@ -75,6 +78,7 @@ func TestWhatIsEncryptedIsReadByItsKeysAlone(t *testing.T) {
 		want    string
 	}{
 		{codec.New(key(t, "k2", "b"), key(t, "k3", "a")), encoded[0], `a payload is encrypted with key "k1", and the keys here are "k2", "k3": add that key to MILLRACE_CODEC_KEYS, behind the first`},
+		{codec.New(), encoded[0], `a payload is encrypted with key "k1", and there is no key here: set MILLRACE_CODEC_KEYS as it is where that was encrypted`},
 		{codec.New(key(t, "k1", "b")), encoded[0], fmt.Sprintf(another, "k1")},
 		{old, changed, fmt.Sprintf(another, "k1")},
 		{codec.New(key(t, "k2", "a")), renamed, fmt.Sprintf(another, "k2")},

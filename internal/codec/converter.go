@@ -15,10 +15,11 @@ func DataConverter(codec *Codec) converter.DataConverter {
 	return dataConverter{converter.NewCodecDataConverter(converter.GetDefaultDataConverter(), codec), codec}
 }
 
-// FailureConverter encrypts messages and stack traces of failures as well. Their types, the kinds of error, stay clear.
+// FailureConverter encrypts messages and stack traces of failures as well, if the codec encrypts. Their types, the kinds of
+// error, stay clear.
 func FailureConverter(codec *Codec) converter.FailureConverter {
 	return temporal.NewDefaultFailureConverter(temporal.DefaultFailureConverterOptions{
-		DataConverter: DataConverter(codec), EncodeCommonAttributes: true,
+		DataConverter: DataConverter(codec), EncodeCommonAttributes: codec.Encrypts(),
 	})
 }
 

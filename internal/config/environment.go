@@ -133,22 +133,17 @@ func TemporalOptions() (client.Options, error) {
 	if err != nil {
 		return client.Options{}, err
 	}
-	if sealed != nil {
-		options.DataConverter, options.FailureConverter = codec.DataConverter(sealed), codec.FailureConverter(sealed)
-	}
+	options.DataConverter, options.FailureConverter = codec.DataConverter(sealed), codec.FailureConverter(sealed)
 	return options, nil
 }
 
 // Codec encrypts what goes to Temporal, by the keys in MILLRACE_CODEC_KEYS: id=reference, separated by commas, where a
 // reference is env:NAME or file:PATH and refers to 32 bytes as base64. The first key encrypts, all of them decrypt. Without
-// the variable it is nil, and nothing is encrypted.
+// the variable nothing is encrypted, and what others have encrypted is an error that says so.
 func Codec() (*codec.Codec, error) {
 	keys, err := codec.ParseKeys(os.Getenv(VarCodecKeys), Resolve)
 	if err != nil {
 		return nil, export.Errorf(export.KindConfig, "%s: %w", VarCodecKeys, err)
-	}
-	if len(keys) == 0 {
-		return nil, nil
 	}
 	return codec.New(keys...), nil
 }

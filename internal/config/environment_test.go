@@ -1,6 +1,7 @@
 package config_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -108,17 +109,28 @@ func clearEnvironment(t *testing.T) {
 
 func TestKeysOfTheCodecAreReferences(t *testing.T) {
 	clearEnvironment(t)
-	if sealed, err := config.Codec(); sealed != nil || err != nil {
+	if sealed, err := config.Codec(); err != nil || sealed.Encrypts() {
 		t.Errorf("without keys: %v, %v", sealed, err)
 	}
-	options, err := config.TemporalOptions()
-	if err != nil || options.DataConverter != nil || options.FailureConverter != nil {
-		t.Errorf("without keys there are converters: %+v, %v", options, err)
+	encrypts := func() bool {
+		options, err := config.TemporalOptions()
+		if err != nil {
+			t.Fatal(err)
+		}
+		payload, err := options.DataConverter.ToPayload("bucket")
+		failure := options.FailureConverter.ErrorToFailure(errors.New("bucket"))
+		if err != nil || strings.Contains(payload.String(), "bucket") != strings.Contains(failure.String(), "bucket") {
+			t.Fatalf("one is encrypted and one is not: %s, %s, %v", payload, failure, err)
+		}
+		return !strings.Contains(payload.String(), "bucket")
+	}
+	if encrypts() {
+		t.Error("without keys it is encrypted")
 	}
 	t.Setenv("TEST_KEY", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa=")
 	t.Setenv(config.VarCodecKeys, "k1=env:TEST_KEY")
-	if options, err = config.TemporalOptions(); err != nil || options.DataConverter == nil || options.FailureConverter == nil {
-		t.Errorf("with a key there are no converters: %+v, %v", options, err)
+	if !encrypts() {
+		t.Error("with a key it is not encrypted")
 	}
 	for list, want := range map[string]string{
 		"k1=hunter2":        `MILLRACE_CODEC_KEYS: key "k1": is a secret written out, or nothing: put it into an environment variable or a file, and write env:NAME or file:PATH here`,
