@@ -291,7 +291,7 @@ func (p *past) export(t *testing.T, starts *starter.Starter, definition export.D
 
 func definition(name string, chunkRows uint64) export.Definition {
 	return export.Definition{
-		Name: name, Team: export.Team{ID: 1}, Connection: "lake", Every: export.Duration(time.Hour), ChunkRows: chunkRows,
+		Name: name, Team: export.Team{ID: 1}, Connection: "lake", Every: export.Duration(time.Hour), ChunkRows: chunkRows, ChunkBytes: 1 << 40, // by rows alone
 		Destination: "s3", Settings: json.RawMessage(`{"prefix":"bench","format":"parquet","compression":"zstd"}`),
 	}.WithDefaults()
 }
