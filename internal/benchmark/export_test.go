@@ -39,7 +39,7 @@ const pairs = 5
 // TestExportToParquetAgainstInsertIntoS3 writes the same rows to the same store: by runs of Millrace with each level of
 // proof, and by ClickHouse's own INSERT INTO FUNCTION s3(…) with the same settings of the format and no proof.
 func TestExportToParquetAgainstInsertIntoS3(t *testing.T) {
-	rows := number(t, "MILLRACE_BENCH_ROWS", 2_000_000)
+	rows := number(t, "MILLRACE_BENCH_ROWS", 5_000_000)
 	past := newPast(t, rows)
 	counted := newCounting(t, testworld.Env(t, "MILLRACE_S3_ENDPOINT"))
 	worker := startWorkerOn(t, past, bucketAt("lake", testworld.Env(t, "MILLRACE_S3_ENDPOINT"))+bucketAt("counted", counted.URL))
