@@ -15,8 +15,8 @@ import (
 	"github.com/millrace/millrace/starter"
 )
 
-// TestMemoryOfAWorker has a new worker write an interval of a tenth of the rows, and another one all rows, both with four chunks
-// in flight as far as there are so many, in every format that is not like another one.
+// TestMemoryOfAWorker has a new worker write an interval of a tenth of the rows, and others all rows, with four chunks in
+// flight each, as a format that ClickHouse gives in pieces and as one that it gives row by row.
 func TestMemoryOfAWorker(t *testing.T) {
 	rows := number(t, "MILLRACE_BENCH_ROWS", 10_000_000)
 	past := newPast(t, rows)
@@ -26,24 +26,33 @@ func TestMemoryOfAWorker(t *testing.T) {
 	}
 	defer temporal.Close()
 	starts := &starter.Starter{Temporal: temporal}
-	const chunks = 10 // of the larger interval; the smaller has as many, of a tenth of the rows
-	fmt.Printf("rows: %d, %d B of properties on average; %d chunks, four at once; proof: readback\n", rows, past.properties/rows, chunks)
-	fmt.Printf("peak memory of a new worker (VmHWM), after one run\n%28s %16s %16s %16s\n", "", "a tenth", "a tenth, 1 chunk", "all")
+	fmt.Printf("rows: %d, %d B of properties on average; four chunks at once; proof: readback\n", rows, past.properties/rows)
+	fmt.Printf("peak memory of a new worker (VmHWM), after one run\n%36s", "")
+	sizes := []struct {
+		title         string
+		every         time.Duration
+		rows, inChunk int
+	}{
+		{"a tenth, 4 chunks", 6 * time.Minute, rows / 10, rows / 40},
+		{"all, 40 chunks", time.Hour, rows, rows / 40},
+		{"all, 10 chunks", time.Hour, rows, rows / 10},
+	}
+	for _, size := range sizes {
+		fmt.Printf(" %17s", size.title)
+	}
+	fmt.Println()
 	for _, format := range []string{`"format":"parquet","compression":"zstd"`, `"format":"jsoneachrow","compression":"none"`} {
-		fmt.Printf("%28s", format[len(`"format":`):])
-		for _, size := range []struct {
-			every     time.Duration
-			chunkRows int
-		}{{6 * time.Minute, rows / 10 / chunks}, {6 * time.Minute, rows / 10}, {time.Hour, rows / chunks}} {
+		fmt.Printf("%36s", format[len(`"format":`):])
+		for _, size := range sizes {
 			part := *past
-			part.rows = int(float64(rows) * size.every.Hours())
+			part.rows = size.rows
 			part.interval.End = part.interval.Start.Add(size.every)
-			definition := definition(testworld.Name(t), uint64(size.chunkRows))
+			definition := definition(testworld.Name(t), uint64(size.inChunk))
 			definition.Every = export.Duration(size.every)
 			definition.Settings = json.RawMessage(`{"prefix":"bench",` + format + `}`)
 			stop, worker := startStoppable(t, past, bucketAt("lake", testworld.Env(t, "MILLRACE_S3_ENDPOINT")))
 			part.export(t, starts, definition, export.ProofReadback)
-			fmt.Printf(" %12d MiB", peak(t, worker))
+			fmt.Printf(" %13d MiB", peak(t, worker))
 			stop()
 		}
 		fmt.Println()
