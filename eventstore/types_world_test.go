@@ -69,35 +69,13 @@ func typesOf(t *testing.T, store *eventstore.Store, n int, kind, values string) 
 	if err := store.Conn().Exec(t.Context(), "CREATE TABLE "+table+" (id UInt64, at DateTime64(6, 'UTC'), v "+kind+") ENGINE = MergeTree ORDER BY id"+allowed); err != nil {
 		return eventstore.ChunkQuery{}, err
 	}
-	for i, value := range splitAtCommas(values) {
+	for i, value := range eventstoretest.SplitAtCommas(values) {
 		if err := store.Conn().Exec(t.Context(), fmt.Sprintf("INSERT INTO %s SELECT %d, fromUnixTimestamp64Micro(%d, 'UTC'), CAST(%s AS %s)"+allowed, table, i, ordersStart.UnixMicro(), value, kind)); err != nil {
 			return eventstore.ChunkQuery{}, fmt.Errorf("insert %s: %w", value, err)
 		}
 	}
 	model, err := store.Describe(t.Context(), export.Model{Name: "kinds", Arrival: "at", Key: []string{"id"}, Settle: export.Duration(time.Minute), Query: "SELECT * FROM " + table})
 	return eventstore.ChunkQuery{Interval: export.Interval{Start: ordersStart, End: ordersStart.Add(time.Hour)}, Team: export.Team{All: true}, Model: model, Columns: model.Columns}, err
-}
-
-// splitAtCommas splits SQL at commas outside of quotes and brackets.
-func splitAtCommas(text string) []string {
-	var all []string
-	depth, quoted, begin := 0, false, 0
-	for i := 0; i < len(text); i++ {
-		switch c := text[i]; {
-		case c == '\\' && quoted:
-			i++
-		case c == '\'':
-			quoted = !quoted
-		case quoted:
-		case strings.IndexByte("([", c) >= 0:
-			depth++
-		case strings.IndexByte(")]", c) >= 0:
-			depth--
-		case c == ',' && depth == 0:
-			all, begin = append(all, text[begin:i]), i+1
-		}
-	}
-	return append(all, text[begin:])
 }
 
 // fileForms are the formats of files; how they are compressed is nothing to a type.

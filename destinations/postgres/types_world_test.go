@@ -14,6 +14,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/millrace/millrace/eventstore/eventstoretest"
 	"github.com/millrace/millrace/export"
 	"github.com/millrace/millrace/internal/canonical"
 	"github.com/millrace/millrace/internal/testworld"
@@ -105,7 +106,7 @@ func TestBothSidesComputeTheSameContentOfEveryType(t *testing.T) {
 			clickhouse(t, "CREATE TABLE "+source+" (n UInt8, v "+kind+") ENGINE = Memory").Close()
 			defer func() { clickhouse(t, "DROP TABLE "+source).Close() }()
 			var rows []string
-			for i, value := range splitValues(values) {
+			for i, value := range eventstoretest.SplitAtCommas(values) {
 				rows = append(rows, fmt.Sprintf("SELECT %d, CAST(%s AS %s)", i, value, kind))
 			}
 			clickhouse(t, "INSERT INTO "+source+" "+strings.Join(rows, " UNION ALL ")).Close()
@@ -122,28 +123,6 @@ func TestBothSidesComputeTheSameContentOfEveryType(t *testing.T) {
 			}
 		}
 	}
-}
-
-// splitValues splits at commas outside of quotes and brackets.
-func splitValues(text string) []string {
-	var all []string
-	depth, quoted, begin := 0, false, 0
-	for i := 0; i < len(text); i++ {
-		switch c := text[i]; {
-		case c == '\\' && quoted:
-			i++
-		case c == '\'':
-			quoted = !quoted
-		case quoted:
-		case c == '(' || c == '[':
-			depth++
-		case c == ')' || c == ']':
-			depth--
-		case c == ',' && depth == 0:
-			all, begin = append(all, text[begin:i]), i+1
-		}
-	}
-	return append(all, text[begin:])
 }
 
 // precise is a type as it is, and with just the precision that a column needs.

@@ -43,12 +43,7 @@ func TestExportToParquetAgainstInsertIntoS3(t *testing.T) {
 	past := newPast(t, rows)
 	counted := newCounting(t, testworld.Env(t, "MILLRACE_S3_ENDPOINT"))
 	worker := startWorkerOn(t, past, bucketAt("lake", testworld.Env(t, "MILLRACE_S3_ENDPOINT"))+bucketAt("counted", counted.URL))
-	temporal, err := client.Dial(client.Options{HostPort: testworld.Env(t, "TEMPORAL_ADDRESS"), Namespace: testworld.Env(t, "TEMPORAL_NAMESPACE")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer temporal.Close()
-	starts := &starter.Starter{Temporal: temporal}
+	starts := newStarter(t)
 
 	fmt.Printf("machine: %d CPUs, %s/%s, %s; ClickHouse %s\n", runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version(), past.version)
 	fmt.Printf("rows: %d, %d B of properties on average; Parquet, zstd; %d rounds, each thing once in a round\n", rows, past.properties/rows, pairs)
@@ -218,6 +213,17 @@ func somethingLikeEvents(random *rand.Rand, source string, arrival time.Time, fi
 		})
 	}
 	return block
+}
+
+// newStarter starts runs in the world's Temporal.
+func newStarter(t *testing.T) *starter.Starter {
+	t.Helper()
+	temporal, err := client.Dial(client.Options{HostPort: testworld.Env(t, "TEMPORAL_ADDRESS"), Namespace: testworld.Env(t, "TEMPORAL_NAMESPACE")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(temporal.Close)
+	return &starter.Starter{Temporal: temporal}
 }
 
 // bucketAt is a connection to the world's bucket by some way.

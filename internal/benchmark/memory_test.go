@@ -8,11 +8,8 @@ import (
 	"testing"
 	"time"
 
-	"go.temporal.io/sdk/client"
-
 	"github.com/millrace/millrace/export"
 	"github.com/millrace/millrace/internal/testworld"
-	"github.com/millrace/millrace/starter"
 )
 
 // TestMemoryOfAWorker has a new worker write an interval of a tenth of the rows, and others all rows, with four chunks in
@@ -20,12 +17,7 @@ import (
 func TestMemoryOfAWorker(t *testing.T) {
 	rows := number(t, "MILLRACE_BENCH_ROWS", 10_000_000)
 	past := newPast(t, rows)
-	temporal, err := client.Dial(client.Options{HostPort: testworld.Env(t, "TEMPORAL_ADDRESS"), Namespace: testworld.Env(t, "TEMPORAL_NAMESPACE")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer temporal.Close()
-	starts := &starter.Starter{Temporal: temporal}
+	starts := newStarter(t)
 	fmt.Printf("rows: %d, %d B of properties on average; four chunks at once; proof: readback\n", rows, past.properties/rows)
 	fmt.Printf("peak memory of a new worker (VmHWM), after one run\n%36s", "")
 	sizes := []struct {

@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"go.temporal.io/sdk/client"
 
 	"github.com/millrace/millrace/eventstore"
 	"github.com/millrace/millrace/export"
@@ -30,12 +29,8 @@ func TestExportToPostgresAgainstStagingByHand(t *testing.T) {
 	rows := number(t, "MILLRACE_BENCH_ROWS", 5_000_000)
 	past := newPast(t, rows)
 	startWorkerOn(t, past, "  - name: warehouse\n    postgres: {url: env:MILLRACE_POSTGRES_URL}\n")
-	temporal, err := client.Dial(client.Options{HostPort: testworld.Env(t, "TEMPORAL_ADDRESS"), Namespace: testworld.Env(t, "TEMPORAL_NAMESPACE")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer temporal.Close()
-	b := intoPostgres{past: past, starts: &starter.Starter{Temporal: temporal}, schema: testworld.Name(t)}
+	b := intoPostgres{past: past, starts: newStarter(t), schema: testworld.Name(t)}
+	var err error
 	if b.conn, err = pgx.Connect(t.Context(), testworld.Env(t, "MILLRACE_POSTGRES_URL")); err != nil {
 		t.Fatal(err)
 	}
