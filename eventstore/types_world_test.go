@@ -11,6 +11,7 @@ import (
 	"github.com/millrace/millrace/eventstore"
 	"github.com/millrace/millrace/eventstore/eventstoretest"
 	"github.com/millrace/millrace/export"
+	"github.com/millrace/millrace/internal/testworld"
 )
 
 // kinds are types of columns that models have, each with values that are easily lost, in SQL.
@@ -69,7 +70,7 @@ func typesOf(t *testing.T, store *eventstore.Store, n int, kind, values string) 
 	if err := store.Conn().Exec(t.Context(), "CREATE TABLE "+table+" (id UInt64, at DateTime64(6, 'UTC'), v "+kind+") ENGINE = MergeTree ORDER BY id"+allowed); err != nil {
 		return eventstore.ChunkQuery{}, err
 	}
-	for i, value := range eventstoretest.SplitAtCommas(values) {
+	for i, value := range testworld.SplitAtCommas(values) {
 		if err := store.Conn().Exec(t.Context(), fmt.Sprintf("INSERT INTO %s SELECT %d, fromUnixTimestamp64Micro(%d, 'UTC'), CAST(%s AS %s)"+allowed, table, i, ordersStart.UnixMicro(), value, kind)); err != nil {
 			return eventstore.ChunkQuery{}, fmt.Errorf("insert %s: %w", value, err)
 		}

@@ -14,7 +14,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/millrace/millrace/eventstore/eventstoretest"
 	"github.com/millrace/millrace/export"
 	"github.com/millrace/millrace/internal/canonical"
 	"github.com/millrace/millrace/internal/testworld"
@@ -106,7 +105,7 @@ func TestBothSidesComputeTheSameContentOfEveryType(t *testing.T) {
 			clickhouse(t, "CREATE TABLE "+source+" (n UInt8, v "+kind+") ENGINE = Memory").Close()
 			defer func() { clickhouse(t, "DROP TABLE "+source).Close() }()
 			var rows []string
-			for i, value := range eventstoretest.SplitAtCommas(values) {
+			for i, value := range testworld.SplitAtCommas(values) {
 				rows = append(rows, fmt.Sprintf("SELECT %d, CAST(%s AS %s)", i, value, kind))
 			}
 			clickhouse(t, "INSERT INTO "+source+" "+strings.Join(rows, " UNION ALL ")).Close()
