@@ -3,7 +3,9 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os/signal"
 	"runtime"
+	"syscall"
 	"unsafe"
 
 	"github.com/ebitengine/purego"
@@ -24,6 +26,9 @@ func runServeClickHouse(args []string) error {
 	if len(args) == 0 {
 		return errors.New("the path of libchdb is missing")
 	}
+	// A client that has gone raises this in the thread that answers it. The engine means to block it, but blocks it in
+	// those threads only that happen to start late enough; in the others it would end the process.
+	signal.Ignore(syscall.SIGPIPE)
 	args, err := frontNativePort(args)
 	if err != nil {
 		return err
