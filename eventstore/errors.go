@@ -49,6 +49,11 @@ func Classify(err error) error {
 	return export.Errorf(export.KindInternal, "%w", err)
 }
 
+// IsAway tells of an error of this package that ClickHouse did not answer, as against an answer that is an exception.
+func IsAway(err error) bool {
+	return export.KindOf(err) == export.KindSourceUnavailable && exceptionCode(err) == 0 && isConnectionError(err)
+}
+
 // isConnectionError tells the errors of a connection that could not be made, broke, or took too long.
 func isConnectionError(err error) bool {
 	var network net.Error

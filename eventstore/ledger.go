@@ -167,6 +167,24 @@ func (s *Store) Runs(ctx context.Context, filter RunFilter) ([]LedgerRow, error)
 	return runs, wrap("read the ledger", err)
 }
 
+// RecordedExports lists the exports of which the ledger has a run, by name; none when nothing has ever run.
+func (s *Store) RecordedExports(ctx context.Context) ([]string, error) {
+	ctx, cancel := bounded(ctx, askTimeout)
+	defer cancel()
+	rows, err := s.query(ctx, "SELECT DISTINCT export FROM ledger ORDER BY export")
+	if err != nil {
+		return nil, wrap("list the exports in the ledger", err)
+	}
+	var names []string
+	err = eachRow(rows, func() error {
+		var name string
+		err := rows.Scan(&name)
+		names = append(names, name)
+		return err
+	})
+	return names, wrap("list the exports in the ledger", err)
+}
+
 // contentColumns and contentOf stand a content that was not computed as an empty hash.
 func contentColumns(content *export.Content) (uint64, string) {
 	if content == nil {

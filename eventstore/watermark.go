@@ -90,6 +90,8 @@ type Watermark struct {
 	HeldBy string
 	// Reason says in words why it is not Complete; empty when it is.
 	Reason string
+	// Topic is the id of the topic that Reason is about, for ClickHouse knows no names; empty when it is about none.
+	Topic string
 	// Marks are the roster, by topic and partition, with those that were retired.
 	Marks []Mark
 }
@@ -153,11 +155,11 @@ func overRoster(marks []Mark) Watermark {
 			mark, there := byTopic[topic][partition]
 			switch {
 			case !there:
-				return Watermark{Marks: marks, HeldBy: fmt.Sprintf("%s/%d", topic, partition),
-					Reason: fmt.Sprintf("partition %d of %d of topic %s has no loader yet", partition, count, topic)}
+				return Watermark{Marks: marks, HeldBy: fmt.Sprintf("%s/%d", topic, partition), Topic: topic,
+					Reason: fmt.Sprintf("partition %d of %d of the topic with id %s has no loader yet", partition, count, topic)}
 			case mark.IsNew():
-				return Watermark{Marks: marks, HeldBy: mark.Source,
-					Reason: fmt.Sprintf("partition %d of %d of topic %s is new: its loader %s has not begun", partition, count, topic, mark.Owner)}
+				return Watermark{Marks: marks, HeldBy: mark.Source, Topic: topic,
+					Reason: fmt.Sprintf("partition %d of %d of the topic with id %s is new: its loader %s has not begun", partition, count, topic, mark.Owner)}
 			}
 		}
 	}

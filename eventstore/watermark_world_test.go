@@ -46,9 +46,9 @@ func TestWatermarkIsTheLeastOverACompleteRoster(t *testing.T) {
 
 	expect(eventstore.Watermark{Reason: "no loader has ever published a watermark: start `millrace ingest` or `millrace up`"})
 	publish(mark(0, 10*time.Second), mark(2, 5*time.Second))
-	expect(eventstore.Watermark{HeldBy: "t/1", Reason: "partition 1 of 3 of topic t has no loader yet"})
+	expect(eventstore.Watermark{HeldBy: "t/1", Topic: "t", Reason: "partition 1 of 3 of the topic with id t has no loader yet"})
 	publish(mark(1, isNew))
-	expect(eventstore.Watermark{HeldBy: "c/t/1", Reason: "partition 1 of 3 of topic t is new: its loader loader-1 has not begun"})
+	expect(eventstore.Watermark{HeldBy: "c/t/1", Topic: "t", Reason: "partition 1 of 3 of the topic with id t is new: its loader loader-1 has not begun"})
 	publish(mark(1, time.Second))
 	expect(eventstore.Watermark{Complete: true, At: at.Add(time.Second), HeldBy: "c/t/1"})
 	publish(mark(1, time.Minute))
@@ -63,7 +63,7 @@ func TestWatermarkIsTheLeastOverACompleteRoster(t *testing.T) {
 	grown := mark(0, time.Hour)
 	grown.Partitions = 4
 	publish(grown)
-	expect(eventstore.Watermark{HeldBy: "t/3", Reason: "partition 3 of 4 of topic t has no loader yet"})
+	expect(eventstore.Watermark{HeldBy: "t/3", Topic: "t", Reason: "partition 3 of 4 of the topic with id t has no loader yet"})
 }
 
 // A context that ends right after an insert was answered must not close the connection under its next user.

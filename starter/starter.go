@@ -3,6 +3,7 @@
 package starter
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,6 +24,8 @@ type Starter struct {
 	Temporal client.Client
 	// DataConverter is the client's, so that inputs of schedules can be read back; nil means the SDK's default.
 	DataConverter converter.DataConverter
+	// File is where the definitions of exports are, for messages that tell people to apply it; empty means millrace.yaml.
+	File string
 }
 
 func (s *Starter) converter() converter.DataConverter {
@@ -45,7 +48,7 @@ func (s *Starter) Definition(ctx context.Context, name string) (export.Definitio
 		if len(names) > 0 {
 			known = "the exports are " + strings.Join(names, ", ")
 		}
-		return export.Definition{}, export.Errorf(export.KindConfig, "no export is named %q: %s; create it with `millrace apply -f millrace.yaml`", name, known)
+		return export.Definition{}, export.Errorf(export.KindConfig, "no export is named %q: %s; create it with `millrace apply -f %s`", name, known, cmp.Or(s.File, "millrace.yaml"))
 	}
 	if err != nil {
 		return export.Definition{}, fmt.Errorf("read schedule %q: %w", name, err)

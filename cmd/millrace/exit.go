@@ -86,7 +86,7 @@ func explain(err error, address, namespace string) error {
 	case errors.As(err, &noNamespace):
 		return export.Errorf(export.KindConfig, "Temporal at %s has no namespace %q: set TEMPORAL_NAMESPACE, or create it with `temporal operator namespace create --namespace %s`", address, namespace, namespace)
 	case errors.As(err, &away), errors.As(err, &late):
-		return fmt.Errorf("%w: Temporal at %s does not answer: is it up, and is TEMPORAL_ADDRESS right? bin/devstack starts one and prints its address", err, address)
+		return fmt.Errorf("%w: Temporal at %s does not answer: is it up, and is TEMPORAL_ADDRESS right? %s", err, address, config.DevWorld)
 	case errors.As(err, &denied):
 		return fmt.Errorf("%w: Temporal at %s does not let us in: are TEMPORAL_API_KEY and TEMPORAL_NAMESPACE right?", err, address)
 	}

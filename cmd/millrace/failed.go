@@ -31,8 +31,11 @@ func (p *program) runFailed(ctx context.Context, name string, within export.Inte
 		if err != nil {
 			return err
 		}
-		rows, err := readLedger(ctx, eventstore.RunFilter{Export: name, Within: within, Failed: true, Limit: maxIntervals + 1})
-		if err != nil {
+		var rows []eventstore.LedgerRow
+		if err := readLedger(ctx, func(store *eventstore.Store) (err error) {
+			rows, err = store.Runs(ctx, eventstore.RunFilter{Export: name, Within: within, Failed: true, Limit: maxIntervals + 1})
+			return err
+		}); err != nil {
 			return err
 		}
 		if len(rows) > maxIntervals {

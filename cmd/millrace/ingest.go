@@ -24,26 +24,23 @@ type ingestAnswer struct {
 }
 
 // withOperator opens what the commands of ingest look at.
-func (p *program) withOperator(do func(*eventstore.Store, *loader.Operator) error) error {
+func (p *program) withOperator(do func(config.Environment, *eventstore.Store, *loader.Operator) error) error {
 	env, err := needs(config.VarClickHouseURL, config.VarClickHouseHTTPURL, config.VarKafkaBrokers)
 	if err != nil {
 		return err
 	}
-	store, err := openStore(context.Background(), env)
-	if err != nil {
-		return err
-	}
-	defer store.Close()
 	host, err := os.Hostname()
 	if err != nil {
 		host = "unknown host"
 	}
-	operator, err := loader.OpenOperator(store, brokerConfig(env), loaderGroup(env), "an operator at "+host)
-	if err != nil {
-		return err
-	}
-	defer operator.Close()
-	return do(store, operator)
+	return withStore(context.Background(), env, func(store *eventstore.Store) error {
+		operator, err := loader.OpenOperator(store, brokerConfig(env), loaderGroup(env), "an operator at "+host)
+		if err != nil {
+			return err
+		}
+		defer operator.Close()
+		return do(env, store, operator)
+	})
 }
 
 func (p *program) ingestStatus() *cobra.Command {
@@ -57,7 +54,7 @@ wait for the partition with the least watermark.`,
   millrace ingest status --json`,
 		Args: exactly(0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return p.withOperator(func(store *eventstore.Store, operator *loader.Operator) error {
+			return p.withOperator(func(env config.Environment, store *eventstore.Store, operator *loader.Operator) error {
 				answer := ingestAnswer{Topics: []string{}}
 				var err error
 				if answer.Partitions, err = operator.Partitions(cmd.Context()); err != nil {
@@ -67,13 +64,8 @@ wait for the partition with the least watermark.`,
 				if err != nil {
 					return err
 				}
-				now, err := store.Now(cmd.Context())
-				if err != nil {
+				if answer.Watermark, err = watermarkOf(cmd.Context(), env, store, mark); err != nil {
 					return err
-				}
-				answer.Watermark = watermarkStatus{HeldBy: mark.HeldBy, Reason: mark.Reason}
-				if mark.Complete {
-					answer.Watermark.At, answer.Watermark.Behind = &mark.At, max(0, now.Sub(mark.At).Seconds())
 				}
 				for _, m := range mark.Marks {
 					if !m.IsRetired() {
@@ -92,11 +84,11 @@ wait for the partition with the least watermark.`,
 }
 
 func (p *program) printIngest(answer ingestAnswer) {
-	if mark := answer.Watermark; mark.At != nil {
-		fmt.Fprintf(p.out, "watermark %s, %.1f s behind, held by %s\n", clock(*mark.At), mark.Behind, mark.HeldBy)
-	} else {
-		fmt.Fprintf(p.out, "no watermark: %s\n", mark.Reason)
+	fmt.Fprint(p.out, answer.Watermark)
+	if answer.Watermark.At != nil {
+		fmt.Fprintf(p.out, ", held by %s", answer.Watermark.HeldBy)
 	}
+	fmt.Fprintln(p.out)
 	fmt.Fprintf(p.out, "topics on the roster: %s\n\n", strings.Join(answer.Topics, ", "))
 	var rows [][]string
 	for _, partition := range answer.Partitions {
@@ -142,7 +134,7 @@ copy of the last block may still be taken by ClickHouse, twelve minutes at most,
 			case p.json && !yes:
 				return usagef("--json cannot ask: give --yes")
 			}
-			return p.withOperator(func(_ *eventstore.Store, operator *loader.Operator) error {
+			return p.withOperator(func(_ config.Environment, _ *eventstore.Store, operator *loader.Operator) error {
 				proposal, err := operator.Propose(cmd.Context(), partition, offset)
 				if err != nil {
 					return err
@@ -202,7 +194,7 @@ loaded of it is given up, and records how far it was.`,
 			if p.json && !yes {
 				return usagef("--json cannot ask: give --yes")
 			}
-			return p.withOperator(func(_ *eventstore.Store, operator *loader.Operator) error {
+			return p.withOperator(func(_ config.Environment, _ *eventstore.Store, operator *loader.Operator) error {
 				proposal, err := operator.ProposeRetirement(cmd.Context(), args[0], lost)
 				if err != nil {
 					return err

@@ -44,7 +44,7 @@ func TestMessages(t *testing.T) {
 		{"run shop --failed --start noon", nil, exitUsage, `millrace: --start: "noon" is not an RFC 3339 time, such as 2026-11-23T10:00:00Z`},
 		{"run shop --failed --start 2026-11-23T12:00:00Z --end 2026-11-23T10:00:00Z", world, exitUsage, "millrace: start 2026-11-23T12:00:00Z is not before end 2026-11-23T10:00:00Z: an interval is [start, end), give a later end"},
 		{"run shop --failed --parallel 0", nil, exitUsage, "millrace: --parallel: 0 must be at least 1"},
-		{"run shop --failed", nil, exitUsage, "millrace: MILLRACE_CLICKHOUSE_URL, MILLRACE_CLICKHOUSE_HTTP_URL are not set: give the addresses of your own servers, or start the outside world with bin/devstack, which prints them"},
+		{"run shop --failed", nil, exitUsage, "millrace: MILLRACE_CLICKHOUSE_URL, MILLRACE_CLICKHOUSE_HTTP_URL are not set: give the addresses of your own servers; " + config.DevWorld},
 		{"run shop --parallel 0 " + times, nil, exitUsage, "millrace: --parallel: 0 must be at least 1"},
 		{"codec", nil, exitUsage, "millrace: MILLRACE_CODEC_KEYS is not set, so there is nothing to decrypt with: give it as the workers have it, such as k1=env:MILLRACE_CODEC_KEY"},
 		{"codec --listen 8234", key, exitUsage, `millrace: --listen: "8234" must be host:port, such as 127.0.0.1:8234`},
@@ -55,10 +55,10 @@ func TestMessages(t *testing.T) {
 		{"status a b", nil, exitUsage, "millrace: millrace status takes at most the name of an export, but there are 2: see `millrace status --help`"},
 		{"status --limit 0", nil, exitUsage, "millrace: --limit: 0 must be from 1 to 1000"},
 		{"setup --only tables,moon", nil, exitUsage, `millrace: --only: "moon" is no part: the parts are tables, topic, search-attributes`},
-		{"setup --only topic", nil, exitUsage, "millrace: MILLRACE_KAFKA_BROKERS is not set: give the address of your own server, or start the outside world with bin/devstack, which prints it"},
-		{"setup", nil, exitUsage, "millrace: MILLRACE_CLICKHOUSE_URL, MILLRACE_CLICKHOUSE_HTTP_URL, MILLRACE_KAFKA_BROKERS are not set: give the addresses of your own servers, or start the outside world with bin/devstack, which prints them"},
+		{"setup --only topic", nil, exitUsage, "millrace: MILLRACE_KAFKA_BROKERS is not set: give the address of your own server; " + config.DevWorld},
+		{"setup", nil, exitUsage, "millrace: MILLRACE_CLICKHOUSE_URL, MILLRACE_CLICKHOUSE_HTTP_URL, MILLRACE_KAFKA_BROKERS are not set: give the addresses of your own servers; " + config.DevWorld},
 		{"setup --retention week", nil, exitUsage, "millrace: invalid argument \"week\" for \"--retention\" flag: duration \"week\" is not of a form like \"15m\", \"1h\", \"1d\" or \"1w\": see `millrace setup --help`"},
-		{"up", nil, exitUsage, "millrace: MILLRACE_CLICKHOUSE_URL, MILLRACE_CLICKHOUSE_HTTP_URL, MILLRACE_KAFKA_BROKERS are not set: give the addresses of your own servers, or start the outside world with bin/devstack, which prints them"},
+		{"up", nil, exitUsage, "millrace: MILLRACE_CLICKHOUSE_URL, MILLRACE_CLICKHOUSE_HTTP_URL, MILLRACE_KAFKA_BROKERS are not set: give the addresses of your own servers; " + config.DevWorld},
 		{"up --log-level loud", nil, exitUsage, `millrace: log level "loud" is unknown: use debug, info, warn or error`},
 		{"up --config nowhere.yaml", world, exitUsage, "millrace: nowhere.yaml: there is no such file: name one with --config or MILLRACE_CONFIG; examples/millrace.yaml is one to copy"},
 		{"ingest --capture-only --loader-only", nil, exitUsage, "millrace: --capture-only and --loader-only leave nothing to run: give one of them, or neither for both"},
@@ -104,7 +104,7 @@ func TestTemporalAway(t *testing.T) {
 	t.Setenv("TEMPORAL_ADDRESS", address)
 	t.Setenv("TEMPORAL_CONFIG_FILE", os.DevNull)
 	code, _, stderr := call(t, "status")
-	want := ": Temporal at " + address + " does not answer: is it up, and is TEMPORAL_ADDRESS right? bin/devstack starts one and prints its address\n"
+	want := ": Temporal at " + address + " does not answer: is it up, and is TEMPORAL_ADDRESS right? " + config.DevWorld + "\n"
 	if code != exitFailed || !strings.HasSuffix(stderr, want) {
 		t.Errorf("exit code %d, %swant …%s", code, stderr, want)
 	}

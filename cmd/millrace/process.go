@@ -266,7 +266,7 @@ func (proc *process) worker() part {
 		}
 		defer connected.Close()
 		began := time.Now()
-		return connected.explain(worker.Run(ctx, worker.Config{
+		return explainServers(connected.explain(worker.Run(ctx, worker.Config{
 			Temporal:   connected.Client,
 			Namespace:  connected.namespace,
 			Steps:      &activities.Steps{Events: store, Connections: proc.config, Log: log},
@@ -276,6 +276,6 @@ func (proc *process) worker() part {
 			Ready: func() {
 				log.Info("worker is ready", "after", time.Since(began).Round(time.Millisecond), "connections", proc.config.ConnectionNames())
 			},
-		}))
+		})))
 	}}
 }

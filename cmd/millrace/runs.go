@@ -1,9 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -83,14 +86,25 @@ error.`,
 				}
 				filter.Since = parsed
 			}
-			rows, err := readLedger(cmd.Context(), filter)
+			var rows []eventstore.LedgerRow
+			var recorded []string
+			err := readLedger(cmd.Context(), func(store *eventstore.Store) (err error) {
+				if rows, err = store.Runs(cmd.Context(), filter); err == nil && len(rows) == 0 {
+					recorded, err = store.RecordedExports(cmd.Context())
+				}
+				return err
+			})
 			if err != nil {
 				return err
 			}
-			if p.json {
+			switch {
+			case p.json:
 				return p.printJSON(recordedRuns(rows))
+			case len(rows) == 0:
+				fmt.Fprintln(p.out, noRuns(filter, recorded))
+			default:
+				p.printLedger(rows)
 			}
-			p.printLedger(rows)
 			return nil
 		},
 	}
@@ -101,20 +115,34 @@ error.`,
 	return command
 }
 
-func readLedger(ctx context.Context, filter eventstore.RunFilter) ([]eventstore.LedgerRow, error) {
-	env, err := config.ReadEnvironment()
+func readLedger(ctx context.Context, read func(*eventstore.Store) error) error {
+	env, err := needs(config.VarClickHouseURL, config.VarClickHouseHTTPURL)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if err := env.Need(config.VarClickHouseURL, config.VarClickHouseHTTPURL); err != nil {
-		return nil, err
+	return withStore(ctx, env, read)
+}
+
+// noRuns says why no run is listed, given the exports that the ledger has runs of.
+func noRuns(filter eventstore.RunFilter, recorded []string) string {
+	all := strings.Join(recorded, ", ")
+	switch {
+	case len(recorded) == 0:
+		return "Nothing has run yet: the ledger is empty.\n" + howToRun(cmp.Or(filter.Export, "NAME"))
+	case filter.Export != "" && !slices.Contains(recorded, filter.Export):
+		return fmt.Sprintf("Nothing of export %q has run yet: the ledger has runs of %s.\n%s", filter.Export, all, howToRun(filter.Export))
+	case filter.Failed && filter.Since.IsZero():
+		return "Nothing is to be repeated: no interval's last run failed."
+	case filter.Failed:
+		return fmt.Sprintf("Nothing is to be repeated of what ended at %s or later: no interval's last run failed.", clock(filter.Since))
 	}
-	store, err := openStore(ctx, env)
-	if err != nil {
-		return nil, err
-	}
-	defer store.Close()
-	return store.Runs(ctx, filter)
+	return fmt.Sprintf("No run matches: the ledger has runs of %s, but none of an interval that ended at %s or later.", cmp.Or(filter.Export, all), clock(filter.Since))
+}
+
+func howToRun(name string) string {
+	return fmt.Sprintf(`The schedule of an export, which `+"`millrace apply`"+` makes, starts a run when an interval has ended. To have one at once:
+  millrace run %s --start TIME --end TIME                                  of past intervals
+  temporal schedule trigger --schedule-id %s --overlap-policy AllowAll     of the last one that has ended`, name, name)
 }
 
 func recordedRuns(rows []eventstore.LedgerRow) []recordedRun {
@@ -139,10 +167,6 @@ func recordedRuns(rows []eventstore.LedgerRow) []recordedRun {
 }
 
 func (p *program) printLedger(rows []eventstore.LedgerRow) {
-	if len(rows) == 0 {
-		fmt.Fprintln(p.out, "The ledger has no such runs.")
-		return
-	}
 	var lines [][]string
 	var kinds []export.Kind
 	for _, row := range rows {

@@ -11,7 +11,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/millrace/millrace/eventstore"
 	"github.com/millrace/millrace/export"
 	"github.com/millrace/millrace/ingest/broker"
 	"github.com/millrace/millrace/internal/config"
@@ -138,7 +137,7 @@ func setUp(ctx context.Context, env config.Environment, parts []string, wanted b
 		result, err := setUpPart(ctx, env, part, wanted)
 		cancel()
 		if err != nil {
-			failures = append(failures, fmt.Errorf("set up %s: %w", part, err))
+			failures = append(failures, fmt.Errorf("set up %s: %w", part, explainServers(err)))
 			continue
 		}
 		result.Part = part
@@ -212,10 +211,6 @@ func logSetup(log *slog.Logger, done []prepared) {
 			log.Warn(warning, "part", part.Part)
 		}
 	}
-}
-
-func openStore(ctx context.Context, env config.Environment) (*eventstore.Store, error) {
-	return eventstore.Open(ctx, eventstore.Config{URL: env.ClickHouseURL, HTTPURL: env.ClickHouseHTTPURL})
 }
 
 func brokerConfig(env config.Environment) broker.Config {

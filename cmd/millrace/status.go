@@ -8,16 +8,19 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/millrace/millrace/eventstore"
 	"github.com/millrace/millrace/export"
+	"github.com/millrace/millrace/ingest/broker"
 	"github.com/millrace/millrace/internal/config"
 	"github.com/millrace/millrace/starter"
 )
 
 // statusAnswer is the answer of status.
 type statusAnswer struct {
-	Exports []starter.ExportStatus `json:"exports"`
-	// Watermark is given when ClickHouse's addresses are in the environment.
-	Watermark *watermarkStatus `json:"watermark,omitempty"`
+	Exports   []starter.ExportStatus `json:"exports"`
+	Watermark watermarkStatus        `json:"watermark"`
+
+	file string // where exports may be defined
 }
 
 type watermarkStatus struct {
@@ -26,7 +29,21 @@ type watermarkStatus struct {
 	// Behind is how far that is before ClickHouse's clock, in seconds.
 	Behind float64 `json:"behind_seconds,omitempty"`
 	HeldBy string  `json:"held_by,omitempty"`
-	Reason string  `json:"reason,omitempty"`
+	// Reason is why there is no time.
+	Reason string `json:"reason,omitempty"`
+	// Unknown tells that ClickHouse could not be asked, so that there may well be a watermark.
+	Unknown bool `json:"unknown,omitempty"`
+}
+
+// String is a line for people.
+func (w watermarkStatus) String() string {
+	switch {
+	case w.At != nil:
+		return fmt.Sprintf("watermark %s, %.1f s behind", clock(*w.At), w.Behind)
+	case w.Unknown:
+		return "watermark not known: " + w.Reason
+	}
+	return "no watermark yet: " + w.Reason
 }
 
 func (p *program) status() *cobra.Command {
@@ -36,8 +53,8 @@ func (p *program) status() *cobra.Command {
 		GroupID: groupWork,
 		Short:   "Show how exports stand, or one export's latest runs",
 		Long: `Show how all exports stand, or one of them with its latest runs: when the next is due, how many are
-under way, how the last ones ended. Schedules that lose intervals are warned of. Where ClickHouse's
-addresses are in the environment, the watermark is shown as well: runs wait for it.`,
+under way, how the last ones ended. Schedules that lose intervals are warned of. Runs wait for the
+watermark, which is shown as well; it is asked of ClickHouse, by the addresses in the environment.`,
 		Example: `  millrace status
   millrace status shop-events --limit 20
   millrace status --json`,
@@ -51,6 +68,7 @@ addresses are in the environment, the watermark is shown as well: runs wait for 
 			}
 			var answer statusAnswer
 			err := p.withStarter(cmd.Context(), func(_ *temporal, s *starter.Starter) (err error) {
+				answer.file = s.File
 				if len(args) == 0 {
 					answer.Exports, err = s.Exports(cmd.Context(), 1)
 					return err
@@ -67,7 +85,7 @@ addresses are in the environment, the watermark is shown as well: runs wait for 
 			}
 			if answer.Watermark, err = readWatermark(cmd.Context()); err != nil {
 				// How exports stand is worth telling also while ClickHouse is away.
-				answer.Watermark = &watermarkStatus{Reason: err.Error()}
+				answer.Watermark = watermarkStatus{Reason: err.Error(), Unknown: true}
 			}
 			if p.json {
 				return p.printJSON(answer)
@@ -80,45 +98,57 @@ addresses are in the environment, the watermark is shown as well: runs wait for 
 	return command
 }
 
-// readWatermark asks ClickHouse, if the environment says where it is.
-func readWatermark(ctx context.Context) (*watermarkStatus, error) {
-	env, err := config.ReadEnvironment()
+// readWatermark asks ClickHouse.
+func readWatermark(ctx context.Context) (status watermarkStatus, err error) {
+	env, err := needs(config.VarClickHouseURL, config.VarClickHouseHTTPURL)
 	if err != nil {
-		return nil, err
+		return status, err
 	}
-	if env.Need(config.VarClickHouseURL, config.VarClickHouseHTTPURL) != nil {
-		return nil, nil
-	}
-	store, err := openStore(ctx, env)
-	if err != nil {
-		return nil, err
-	}
-	defer store.Close()
-	mark, err := store.Watermark(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("read the watermark: %w", err)
-	}
+	err = withStore(ctx, env, func(store *eventstore.Store) error {
+		mark, err := store.Watermark(ctx)
+		if err == nil {
+			status, err = watermarkOf(ctx, env, store, mark)
+		}
+		return err
+	})
+	return status, err
+}
+
+// watermarkOf finds out how far a watermark is behind, and which topic it waits for.
+func watermarkOf(ctx context.Context, env config.Environment, store *eventstore.Store, mark eventstore.Watermark) (watermarkStatus, error) {
 	now, err := store.Now(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("read ClickHouse's clock: %w", err)
+		return watermarkStatus{}, err
 	}
-	status := &watermarkStatus{HeldBy: mark.HeldBy, Reason: mark.Reason}
+	status := watermarkStatus{HeldBy: mark.HeldBy, Reason: mark.Reason}
 	if mark.Complete {
 		status.At, status.Behind = &mark.At, max(0, now.Sub(mark.At).Seconds())
+	}
+	if mark.Topic != "" {
+		status.Reason += "; " + topicNamed(ctx, env, mark.Topic)
 	}
 	return status, nil
 }
 
-func (p *program) printStatus(answer statusAnswer, single bool) {
-	if mark := answer.Watermark; mark != nil {
-		if mark.At != nil {
-			fmt.Fprintf(p.out, "watermark %s, %.1f s behind\n\n", clock(*mark.At), mark.Behind)
-		} else {
-			fmt.Fprintf(p.out, "no watermark yet: %s\n\n", mark.Reason)
-		}
+// topicNamed says which topic an id is of. ClickHouse has the ids alone, which Kafka knows.
+func topicNamed(ctx context.Context, env config.Environment, id string) string {
+	if len(env.KafkaBrokers) == 0 {
+		return "its name is not known, for " + config.VarKafkaBrokers + " is not set"
 	}
+	topic, err := broker.Describe(ctx, brokerConfig(env))
+	switch {
+	case err != nil:
+		return fmt.Sprintf("its name is not known: %v", err)
+	case topic.ID != id:
+		return fmt.Sprintf("it is not %s of today, which has the id %s: `millrace ingest retire --help` says how to leave a topic behind", topic.Name, topic.ID)
+	}
+	return "it is " + topic.Name
+}
+
+func (p *program) printStatus(answer statusAnswer, single bool) {
+	fmt.Fprintf(p.out, "%s\n\n", answer.Watermark)
 	if len(answer.Exports) == 0 {
-		fmt.Fprintln(p.out, "There are no exports yet: make some with `millrace apply -f millrace.yaml`.")
+		fmt.Fprintf(p.out, "There are no exports yet: make some with `millrace apply -f %s`.\n", answer.file)
 		return
 	}
 	var rows [][]string

@@ -40,6 +40,9 @@ func (c Class) String() string {
 	}
 }
 
+// IsAway tells that no broker answered at the addresses that were given.
+func IsAway(err error) bool { return errors.Is(err, sarama.ErrOutOfBrokers) }
+
 // ClassOf finds the class of an error of sarama or of this package, wrapped or not.
 func ClassOf(err error) Class {
 	// A running producer hands back a ConfigurationError for two reasons only: headers that the protocol has no place

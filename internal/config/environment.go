@@ -27,6 +27,9 @@ const (
 	VarCodecKeys         = "MILLRACE_CODEC_KEYS"
 )
 
+// DevWorld is what a message adds where an address is missing or nobody answers at it: how to come by servers.
+const DevWorld = "`make up` or bin/devstack starts all of them on this machine, and `. .devstack/data/world.env` gives their addresses to a shell"
+
 // Environment is where the outside world is. The zero Environment has no addresses; see ReadEnvironment.
 type Environment struct {
 	// ClickHouseURL is the native protocol: clickhouse://user:password@host:port/database. No default.
@@ -110,9 +113,9 @@ func (e Environment) Need(names ...string) error {
 	case 0:
 		return nil
 	case 1:
-		return export.Errorf(export.KindConfig, "%s is not set: give the address of your own server, or start the outside world with bin/devstack, which prints it", missing[0])
+		return export.Errorf(export.KindConfig, "%s is not set: give the address of your own server; %s", missing[0], DevWorld)
 	}
-	return export.Errorf(export.KindConfig, "%s are not set: give the addresses of your own servers, or start the outside world with bin/devstack, which prints them", strings.Join(missing, ", "))
+	return export.Errorf(export.KindConfig, "%s are not set: give the addresses of your own servers; %s", strings.Join(missing, ", "), DevWorld)
 }
 
 // TemporalOptions is how to reach Temporal: the TEMPORAL_* variables and the file that Temporal's own command line

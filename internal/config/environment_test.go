@@ -63,8 +63,8 @@ func TestEnvironmentMessages(t *testing.T) {
 		names []string
 		want  string
 	}{
-		{[]string{config.VarKafkaBrokers}, "MILLRACE_KAFKA_BROKERS is not set: give the address of your own server, or start the outside world with bin/devstack, which prints it"},
-		{[]string{config.VarKafkaBrokers, config.VarClickHouseURL}, "MILLRACE_KAFKA_BROKERS, MILLRACE_CLICKHOUSE_URL are not set: give the addresses of your own servers, or start the outside world with bin/devstack, which prints them"},
+		{[]string{config.VarKafkaBrokers}, "MILLRACE_KAFKA_BROKERS is not set: give the address of your own server; " + config.DevWorld},
+		{[]string{config.VarKafkaBrokers, config.VarClickHouseURL}, "MILLRACE_KAFKA_BROKERS, MILLRACE_CLICKHOUSE_URL are not set: give the addresses of your own servers; " + config.DevWorld},
 	} {
 		if err := (config.Environment{}).Need(test.names...); err == nil || err.Error() != test.want {
 			t.Errorf("\ngot  %v\nwant %s", err, test.want)
