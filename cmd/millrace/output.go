@@ -1,22 +1,15 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
-	"io"
 	"slices"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/millrace/millrace/export"
-	"github.com/millrace/millrace/internal/telemetry"
 )
-
-// columns is how wide a terminal is taken to be.
-const columns = 100
 
 // printJSON writes one indented JSON value.
 func (p *program) printJSON(value any) error {
@@ -27,25 +20,6 @@ func (p *program) printJSON(value any) error {
 		return fmt.Errorf("write the answer: %w", err)
 	}
 	return nil
-}
-
-// printTable aligns rows under a header. On a terminal a line that is too long is cut, and the last column should be
-// the one that can bear it; elsewhere nothing is cut.
-func printTable(w io.Writer, header []string, rows [][]string) {
-	var text bytes.Buffer
-	aligned := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
-	for _, row := range append([][]string{header}, rows...) {
-		fmt.Fprintln(aligned, strings.Join(row, "\t"))
-	}
-	_ = aligned.Flush() // a buffer takes everything
-	terminal := telemetry.IsTerminal(w)
-	for line := range strings.Lines(text.String()) {
-		line = strings.TrimRight(line, " \n")
-		if terminal {
-			line = cut(line, columns)
-		}
-		fmt.Fprintln(w, line)
-	}
 }
 
 // cut shortens a line to a number of letters, the last of which then is an ellipsis.
@@ -84,6 +58,69 @@ func clock(t time.Time) string {
 		return "-"
 	}
 	return t.UTC().Format(time.RFC3339)
+}
+
+// moment is a time as clock writes it, and shorter, in UTC, where there is less room.
+func moment(t time.Time) cell {
+	if t.IsZero() {
+		return cell{text: clock(t)}
+	}
+	return cell{text: clock(t), short: t.UTC().Format("2006-01-02 " + clockOf(t))}
+}
+
+// spans writes intervals as commands take them, and shorter, in UTC, where there is less room: 2026-11-23 10:00–11:00. A year
+// that all of them have stands above them.
+type spans struct{ year int } // 0 where they differ
+
+func spansOf[T any](list []T, interval func(T) export.Interval) spans {
+	year := 0
+	for i, one := range list {
+		from, to := interval(one).Start.UTC().Year(), interval(one).End.UTC().Add(-1).Year()
+		if i == 0 {
+			year = from
+		}
+		if from != year || to != year {
+			return spans{}
+		}
+	}
+	return spans{year}
+}
+
+func (s spans) column() column {
+	made := column{header: "INTERVAL"}
+	if s.year != 0 {
+		made.short = fmt.Sprintf("INTERVAL %d", s.year)
+	}
+	return made
+}
+
+// cell writes one interval. The end of a day is 24:00 where it began on that day.
+func (s spans) cell(interval export.Interval) cell {
+	start, end, day := interval.Start.UTC(), interval.End.UTC(), "2006-01-02 "
+	if s.year != 0 {
+		day = "01-02 "
+	}
+	form := clockOf(start, end)
+	until := end.Format(form)
+	if lastDay := end.Add(-1).Format(time.DateOnly); lastDay != start.Format(time.DateOnly) {
+		until = end.Format("2006-01-02 " + form)
+		if end.Year() == start.Year() {
+			until = end.Format("01-02 " + form)
+		}
+	} else if lastDay != end.Format(time.DateOnly) {
+		until = "24" + strings.TrimPrefix(until, "00")
+	}
+	return cell{text: interval.String(), short: start.Format(day+form) + "–" + until}
+}
+
+// clockOf is the form of times of day, with seconds only where there are some.
+func clockOf(times ...time.Time) string {
+	for _, t := range times {
+		if t.Second() != 0 {
+			return "15:04:05"
+		}
+	}
+	return "15:04"
 }
 
 // printRunbooks says in general what each kind of error means, once, and where to read what to do.

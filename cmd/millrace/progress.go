@@ -11,9 +11,9 @@ import (
 // progressBoard shows on standard error how followed runs stand: one line that changes on a terminal, and elsewhere a
 // line for each step that a run takes. Its methods may be called from any goroutine.
 type progressBoard struct {
-	p        *program
-	terminal bool
-	total    int
+	p     *program
+	width int // of the terminal; 0 where there is none
+	total int
 
 	mu       sync.Mutex
 	finished int
@@ -21,7 +21,7 @@ type progressBoard struct {
 }
 
 func newProgressBoard(p *program, total int) *progressBoard {
-	return &progressBoard{p: p, terminal: telemetry.IsTerminal(p.err), total: total, steps: map[string]string{}}
+	return &progressBoard{p: p, width: telemetry.Columns(p.err), total: total, steps: map[string]string{}}
 }
 
 // tell makes the function that takes the progress of one run.
@@ -50,8 +50,8 @@ func (b *progressBoard) print(interval export.Interval, text string) {
 		return
 	}
 	b.steps[interval.Key()] = text
-	if b.terminal {
-		fmt.Fprintf(b.p.err, "\r\x1b[K%s", cut(fmt.Sprintf("%d/%d done · %s · %s", b.finished, b.total, interval, text), columns))
+	if b.width > 0 {
+		fmt.Fprintf(b.p.err, "\r\x1b[K%s", cut(fmt.Sprintf("%d/%d done · %s · %s", b.finished, b.total, interval, text), b.width))
 		return
 	}
 	fmt.Fprintf(b.p.err, "%s %s\n", interval, text)
@@ -61,7 +61,7 @@ func (b *progressBoard) print(interval export.Interval, text string) {
 func (b *progressBoard) close() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.terminal && len(b.steps) > 0 && !b.p.json {
+	if b.width > 0 && len(b.steps) > 0 && !b.p.json {
 		fmt.Fprint(b.p.err, "\r\x1b[K")
 	}
 }

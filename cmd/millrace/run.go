@@ -222,26 +222,32 @@ func (p *program) printRuns(results []runResult, detached bool) error {
 }
 
 func (p *program) printRunTable(results []runResult, detached bool) {
-	var rows [][]string
+	intervals := spansOf(results, func(result runResult) export.Interval { return result.Run.Interval })
+	listed := table{detail: "DETAIL", columns: []column{
+		intervals.column(), {header: "STATUS"}, {header: "ROWS"}, {header: "BYTES", spare: 1}, {header: "FILES", spare: 2},
+	}}
 	var kinds []export.Kind
+	add := func(interval cell, detail string, others ...string) {
+		listed.rows = append(listed.rows, tableRow{cells: append([]cell{interval}, cells(others...)...), detail: detail})
+	}
 	for _, result := range results {
 		kinds = append(kinds, result.Kind)
-		interval := result.Run.Interval.String()
+		interval := intervals.cell(result.Run.Interval)
 		switch {
 		case detached:
-			rows = append(rows, []string{interval, "started", "", "", "", result.WorkflowID})
+			add(interval, result.WorkflowID, "started", "", "", "")
 		case result.Error != "":
-			rows = append(rows, []string{interval, "failed", "", "", "", fmt.Sprintf("%s: %s", result.Kind, result.Error)})
+			add(interval, fmt.Sprintf("%s: %s", result.Kind, result.Error), "failed", "", "", "")
 		default:
 			o := result.Outcome
 			detail := o.Manifest
 			if o.Status == export.StatusAlreadyDone || o.Status == export.StatusSuperseded {
 				detail = "by " + o.By.WorkflowID
 			}
-			rows = append(rows, []string{interval, string(o.Status), count(o.Rows), size(o.Bytes), count(o.Files), detail})
+			add(interval, detail, string(o.Status), count(o.Rows), size(o.Bytes), count(o.Files))
 		}
 	}
-	printTable(p.out, []string{"INTERVAL", "STATUS", "ROWS", "BYTES", "FILES", "DETAIL"}, rows)
+	listed.print(p.out)
 	p.printRunbooks(kinds)
 	for _, result := range results {
 		if result.Outcome != nil && result.Outcome.Note != "" {

@@ -63,7 +63,8 @@ The ledger is a table in ClickHouse, whose addresses must be in the environment,
 further than Temporal's history. A revision that was closed could not be published: the next one
 stands for it. --failed leaves what run NAME --failed would repeat. --json has all there is: the
 rule that closed the interval, both hashes, how long each step took, attempts, and the kind of
-error.`,
+error. On a terminal too narrow for all of it intervals and hashes are shortened, errors stand below
+their runs, and columns are left out, which a last line names; in a file or a pipe nothing is.`,
 		Example: `  millrace runs
   millrace runs shop-events --failed
   millrace runs shop-events --since 2026-11-01T00:00:00Z --limit 1000 --json`,
@@ -103,7 +104,9 @@ error.`,
 			case len(rows) == 0:
 				fmt.Fprintln(p.out, noRuns(filter, recorded))
 			default:
-				p.printLedger(rows)
+				listed, kinds := ledgerTable(rows, filter.Export != "")
+				listed.print(p.out)
+				p.printRunbooks(kinds)
 			}
 			return nil
 		},
@@ -166,8 +169,20 @@ func recordedRuns(rows []eventstore.LedgerRow) []recordedRun {
 	return runs
 }
 
-func (p *program) printLedger(rows []eventstore.LedgerRow) {
-	var lines [][]string
+// shortHash is how many letters of a hash tell it from others at a glance.
+const shortHash = 8
+
+// ledgerTable lists rows, and the kinds of their errors. Where there is little room the name goes first that the command
+// was given, then sizes, revision and hash, and last what a run took; how it ended, rows, proof and error always stay.
+func ledgerTable(rows []eventstore.LedgerRow, named bool) (table, []export.Kind) {
+	intervals := spansOf(rows, func(row eventstore.LedgerRow) export.Interval { return row.Run.Interval })
+	listed := table{detail: "ERROR", columns: []column{
+		{header: "EXPORT"}, intervals.column(), {header: "REV", spare: 4}, {header: "STATUS"}, {header: "ROWS"}, {header: "BYTES", spare: 5},
+		{header: "FILES", spare: 6}, {header: "PROOF"}, {header: "HASH", spare: 3}, {header: "TOOK", spare: 1}, {header: "ATTEMPTS", spare: 2},
+	}}
+	if named {
+		listed.columns[0].spare = 7
+	}
 	var kinds []export.Kind
 	for _, row := range rows {
 		kinds = append(kinds, row.ErrorKind)
@@ -175,18 +190,17 @@ func (p *program) printLedger(rows []eventstore.LedgerRow) {
 		if !row.PublishedAt.IsZero() {
 			took = row.PublishedAt.Sub(row.StartedAt).Round(time.Second / 10).String()
 		}
-		proof, detail := row.Proof, ""
+		hash, detail := cell{}, ""
 		if row.Source != nil {
-			proof += " " + row.Source.HashText()
+			hash = cell{text: row.Source.HashText(), short: row.Source.HashText()[:shortHash]}
 		}
 		if row.ErrorKind != "" {
 			detail = fmt.Sprintf("%s: %s", row.ErrorKind, row.Error)
 		}
-		lines = append(lines, []string{
-			row.Run.Export, row.Run.Interval.String(), strconv.Itoa(row.Run.Revision), string(row.Status), count(row.Rows), size(row.Bytes),
-			count(row.Files), proof, took, count(int64(row.Attempts)), detail,
-		})
+		listed.rows = append(listed.rows, tableRow{detail: detail, cells: []cell{
+			{text: row.Run.Export}, intervals.cell(row.Run.Interval), {text: strconv.Itoa(row.Run.Revision)}, {text: string(row.Status)}, {text: count(row.Rows)},
+			{text: size(row.Bytes)}, {text: count(row.Files)}, {text: row.Proof}, hash, {text: took}, {text: count(int64(row.Attempts))},
+		}})
 	}
-	printTable(p.out, []string{"EXPORT", "INTERVAL", "REV", "STATUS", "ROWS", "BYTES", "FILES", "PROOF", "TOOK", "ATTEMPTS", "ERROR"}, lines)
-	p.printRunbooks(kinds)
+	return listed, kinds
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -151,20 +152,21 @@ func (p *program) printStatus(answer statusAnswer, single bool) {
 		fmt.Fprintf(p.out, "There are no exports yet: make some with `millrace apply -f %s`.\n", answer.file)
 		return
 	}
-	var rows [][]string
+	listed := table{columns: []column{{header: "EXPORT"}, {header: "EVERY", spare: 1}, {header: "TEAM", spare: 3}, {header: "TO", spare: 2}, {header: "NEXT"}, {header: "RUNNING"}, {header: "LAST"}}}
 	for _, export := range answer.Exports {
-		last := "-"
+		last := cell{text: "-"}
 		if len(export.Last) > 0 {
 			run := export.Last[0]
-			last = strings.ToLower(run.Status) + " " + clock(run.End)
+			status, end := strings.ToLower(run.Status)+" ", moment(run.End)
+			last = cell{text: status + end.text, short: status + cmp.Or(end.short, end.text)}
 		}
 		definition := export.Definition
-		rows = append(rows, []string{
-			definition.Name, definition.Every.String(), definition.Team.String(),
-			definition.Destination + ":" + definition.Connection, nextDue(export), count(export.Running), last,
-		})
+		listed.rows = append(listed.rows, tableRow{cells: []cell{
+			{text: definition.Name}, {text: definition.Every.String()}, {text: definition.Team.String()},
+			{text: definition.Destination + ":" + definition.Connection}, nextDue(export), {text: count(export.Running)}, last,
+		}})
 	}
-	printTable(p.out, []string{"EXPORT", "EVERY", "TEAM", "TO", "NEXT", "RUNNING", "LAST"}, rows)
+	listed.print(p.out)
 	if single {
 		fmt.Fprintln(p.out)
 		p.printLastRuns(answer.Exports[0])
@@ -176,16 +178,16 @@ func (p *program) printStatus(answer statusAnswer, single bool) {
 	}
 }
 
-func nextDue(export starter.ExportStatus) string {
+func nextDue(export starter.ExportStatus) cell {
 	switch {
 	case export.Paused && export.Note != "":
-		return "paused (" + cut(export.Note, 24) + ")"
+		return cell{text: "paused (" + cut(export.Note, 24) + ")", short: "paused"}
 	case export.Paused:
-		return "paused"
+		return cell{text: "paused"}
 	case export.Next == nil:
-		return "-"
+		return cell{text: "-"}
 	}
-	return clock(*export.Next)
+	return moment(*export.Next)
 }
 
 func (p *program) printLastRuns(status starter.ExportStatus) {
@@ -193,7 +195,7 @@ func (p *program) printLastRuns(status starter.ExportStatus) {
 		fmt.Fprintln(p.out, "There were no runs yet.")
 		return
 	}
-	var rows [][]string
+	listed := table{columns: []column{{header: "INTERVAL END"}, {header: "STATUS"}, {header: "ERROR"}, {header: "STARTED", spare: 1}, {header: "TOOK"}, {header: "WORKFLOW", spare: 2}}}
 	var kinds []export.Kind
 	for _, run := range status.Last {
 		kinds = append(kinds, run.ErrorKind)
@@ -201,8 +203,10 @@ func (p *program) printLastRuns(status starter.ExportStatus) {
 		if run.Closed != nil {
 			took = run.Closed.Sub(run.Started).Round(time.Second / 10).String()
 		}
-		rows = append(rows, []string{clock(run.End), strings.ToLower(run.Status), string(run.ErrorKind), clock(run.Started), took, run.WorkflowID})
+		listed.rows = append(listed.rows, tableRow{cells: []cell{
+			moment(run.End), {text: strings.ToLower(run.Status)}, {text: string(run.ErrorKind)}, moment(run.Started), {text: took}, {text: run.WorkflowID},
+		}})
 	}
-	printTable(p.out, []string{"INTERVAL END", "STATUS", "ERROR", "STARTED", "TOOK", "WORKFLOW"}, rows)
+	listed.print(p.out)
 	p.printRunbooks(kinds)
 }

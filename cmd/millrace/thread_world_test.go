@@ -129,7 +129,7 @@ func TestAnEventBecomesAFile(t *testing.T) {
 	if recorded != uint64(len(sent)) {
 		t.Errorf("the ledger has %d rows of %d", recorded, len(sent))
 	}
-	if table, _ := w.do(exitDone, "runs", "--since", clock(began)); !strings.Contains(table, "readback "+ledger[0].Source.HashText()) {
+	if table, _ := w.do(exitDone, "runs", "--since", clock(began)); !strings.Contains(table, "readback  "+ledger[0].Source.HashText()) {
 		t.Errorf("runs prints\n%s", table)
 	}
 	table, _ := w.do(exitDone, "status")

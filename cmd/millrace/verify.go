@@ -58,7 +58,10 @@ the answer names the interval, the chunk and the file.`,
 // printVerified prints a line for each interval, and below it what differs. It answers no when not all is as published.
 func (p *program) printVerified(report export.VerifyReport) error {
 	bad := 0
-	var rows [][]string
+	intervals := spansOf(report.Intervals, func(interval export.Verification) export.Interval { return interval.Run.Interval })
+	listed := table{columns: []column{
+		intervals.column(), {header: "RESULT"}, {header: "ROWS"}, {header: "BYTES", spare: 1}, {header: "FILES", spare: 2}, {header: "HASH"},
+	}}
 	for _, interval := range report.Intervals {
 		if interval.Result == export.VerifiedMissing || interval.Result == export.VerifiedDiffers {
 			bad++
@@ -67,14 +70,15 @@ func (p *program) printVerified(report export.VerifyReport) error {
 		if interval.Content != nil {
 			hash = interval.Content.HashText()
 		}
-		rows = append(rows, []string{interval.Run.Interval.String(), interval.Result, count(interval.Rows), size(interval.Bytes), count(int64(interval.Files)), hash})
+		listed.rows = append(listed.rows, tableRow{cells: append([]cell{intervals.cell(interval.Run.Interval)},
+			cells(interval.Result, count(interval.Rows), size(interval.Bytes), count(int64(interval.Files)), hash)...)})
 	}
 	if p.json {
 		if err := p.printJSON(report); err != nil {
 			return err
 		}
 	} else {
-		printTable(p.out, []string{"INTERVAL", "RESULT", "ROWS", "BYTES", "FILES", "HASH"}, rows)
+		listed.print(p.out)
 		for _, interval := range report.Intervals {
 			for _, difference := range interval.Differences {
 				fmt.Fprintf(p.out, "%s: chunk %d: %s\n", interval.Run, difference.Chunk, difference.What)

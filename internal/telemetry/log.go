@@ -7,6 +7,8 @@ import (
 	"io"
 	"log/slog"
 	"os"
+
+	"golang.org/x/term"
 )
 
 // NewLogger logs to w from level on: as text for eyes when w is a terminal, and otherwise as JSON, an object a line,
@@ -36,6 +38,22 @@ func ParseLevel(text string) (slog.Level, error) {
 		return level, level.UnmarshalText([]byte(text))
 	}
 	return level, fmt.Errorf("log level %q is unknown: use debug, info, warn or error", text)
+}
+
+// unknownWidth is taken for a terminal that does not say how wide it is.
+const unknownWidth = 80
+
+// Columns is how many letters a line of w has room for where people read what is written to it, and 0 where nobody does:
+// in a file or a pipe nothing has to fit.
+func Columns(w io.Writer) int {
+	if !IsTerminal(w) {
+		return 0
+	}
+	width, _, err := term.GetSize(int(w.(*os.File).Fd()))
+	if err != nil || width <= 0 {
+		return unknownWidth
+	}
+	return width
 }
 
 // IsTerminal tells whether people read what is written to w as it is written.

@@ -57,6 +57,9 @@ func TestIsTerminal(t *testing.T) {
 		if telemetry.IsTerminal(w) {
 			t.Errorf("%T is taken for a terminal", w)
 		}
+		if width := telemetry.Columns(w); width != 0 {
+			t.Errorf("%T has %d columns", w, width)
+		}
 	}
 }
 
