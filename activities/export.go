@@ -83,11 +83,16 @@ func (s *Steps) PlanRun(ctx context.Context, task PlanTask) (export.Plan, error)
 
 // chunks cuts a run of a described definition into chunks of about so many rows.
 func (s *Steps) chunks(ctx context.Context, definition export.Definition, run export.Run, chunkRows uint64) ([]export.Chunk, error) {
-	rows := chunkQuery(definition, run, export.Chunk{}, "plan")
-	return s.Events.PlanChunks(ctx, eventstore.PlanQuery{
+	return s.Events.PlanChunks(ctx, planQuery(definition, run, chunkRows, "plan"))
+}
+
+// planQuery asks for the chunks of a run, of about so many rows; act says in the server's log what they are planned for.
+func planQuery(definition export.Definition, run export.Run, chunkRows uint64, act string) eventstore.PlanQuery {
+	rows := chunkQuery(definition, run, export.Chunk{}, act)
+	return eventstore.PlanQuery{
 		Interval: rows.Interval, Team: rows.Team, Model: rows.Model, Columns: rows.Columns, Filters: rows.Filters,
 		TargetRows: chunkRows, TargetBytes: definition.ChunkBytes, LogComment: rows.LogComment,
-	})
+	}
 }
 
 // describe gives the model of a definition its columns, and holds the definition against them.

@@ -7,6 +7,7 @@ import (
 
 	"go.temporal.io/sdk/activity"
 
+	"github.com/millrace/millrace/eventstore"
 	"github.com/millrace/millrace/export"
 )
 
@@ -43,9 +44,7 @@ func (s *Steps) AwaitWatermark(ctx context.Context, task WatermarkTask) (export.
 		if err != nil {
 			return export.Closing{}, failure(ctx, err)
 		}
-		// The watermark says that nothing will appear at or before it; the interval ends before End. So the last
-		// microsecond of the interval has to be covered, and End itself need not.
-		if watermark.Complete && !watermark.At.Before(task.End.Add(-time.Microsecond)) {
+		if covers(watermark, task.End) {
 			return export.Closing{Rule: export.RuleWatermark, Watermark: watermark.At.UTC().Format(microseconds)}, nil
 		}
 		waiting := waitsFor(watermark.Complete, watermark.At, watermark.HeldBy, watermark.Reason, task.End)
@@ -76,11 +75,37 @@ func (s *Steps) awaitSettled(ctx context.Context, task WatermarkTask) (export.Cl
 	}
 	settled := task.End.Add(time.Duration(task.Settle))
 	if missing := settled.Sub(now); missing > 0 {
-		waiting := fmt.Sprintf("ClickHouse's clock says %s, needs %s: %s after the interval's end, as the model declares",
-			now.Format(time.RFC3339), settled.UTC().Format(time.RFC3339), task.Settle)
-		return export.Closing{}, notYet(waiting, export.KindSourceBehind, missing)
+		return export.Closing{}, notYet(settlesAt(now, settled, task.Settle), export.KindSourceBehind, missing)
 	}
 	return export.Closing{Rule: export.RuleSettle, Watermark: now.Format(microseconds), Settle: task.Settle}, nil
+}
+
+// covers tells whether all rows of an interval that ends then are there. The watermark says that nothing will appear at or
+// before it; the interval ends before end. So its last microsecond has to be covered, and end itself need not.
+func covers(watermark eventstore.Watermark, end time.Time) bool {
+	return watermark.Complete && !watermark.At.Before(end.Add(-time.Microsecond))
+}
+
+// incomplete says why rows with an arrival time before end may still appear; empty when none can. It looks once.
+func (s *Steps) incomplete(ctx context.Context, settle export.Duration, end time.Time) (string, error) {
+	if settle > 0 {
+		now, err := s.Events.Now(ctx)
+		if settled := end.Add(time.Duration(settle)); err == nil && now.Before(settled) {
+			return settlesAt(now, settled, settle), nil
+		}
+		return "", err
+	}
+	watermark, err := s.Events.Watermark(ctx)
+	if err != nil || covers(watermark, end) {
+		return "", err
+	}
+	return waitsFor(watermark.Complete, watermark.At, watermark.HeldBy, watermark.Reason, end), nil
+}
+
+// settlesAt is what people read while a run waits for a settle delay.
+func settlesAt(now, settled time.Time, settle export.Duration) string {
+	return fmt.Sprintf("ClickHouse's clock says %s, needs %s: %s after the interval's end, as the model declares",
+		now.Format(time.RFC3339), settled.UTC().Format(time.RFC3339), settle)
 }
 
 // waitsFor is what people read while a run waits.

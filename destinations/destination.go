@@ -110,6 +110,37 @@ type PublishedRows struct {
 	Untold string
 }
 
+// Foretells is what a destination can do that knows, before there is a run, how its rows would stand there. An estimate asks.
+type Foretells interface {
+	// Foretell says how rows would stand. What is in the way of a run, and what could not be asked, is part of the answer. It
+	// changes nothing.
+	Foretell(ctx context.Context) Foretold
+}
+
+// Foretold is the answer of Foretell.
+type Foretold struct {
+	// Place is where rows would stand, in words: "table analytics.events".
+	Place string
+	// Encoding is the one in which WriteChunk asks its Source for rows, so that what is encoded for an estimate has the bytes of
+	// a receipt.
+	Encoding export.Encoding
+	// MaxFile bounds the bytes of a file; the plan of a run with a larger one is closed, and the next is finer. 0 does not.
+	MaxFile uint64
+	// Columns are the exported columns in their order, with their types there.
+	Columns []export.PlacedColumn
+	// Problem says in words what is in the way of a run; empty when nothing was found.
+	Problem string
+}
+
+// Placed gives each column the type that it has at a destination.
+func Placed(columns []export.Column, kind func(export.Column) string) []export.PlacedColumn {
+	placed := make([]export.PlacedColumn, len(columns))
+	for i, column := range columns {
+		placed[i] = export.PlacedColumn{Name: column.Name, Source: column.Type, Type: kind(column)}
+	}
+	return placed
+}
+
 // Reader reads files of exported rows, and computes what they hold from their values: ClickHouse does.
 type Reader interface {
 	// Holds reads one file to its end, unless its content is settled before. It answers false, and in which way, when

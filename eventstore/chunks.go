@@ -21,11 +21,25 @@ type PlanQuery struct {
 	TargetRows, TargetBytes uint64
 	// MaxChunks bounds the answer; export.MaxChunks when 0.
 	MaxChunks int
+	// Open tells that rows of the interval may still arrive, and chunks are only wanted to see how many there are so far.
+	Open bool
 	// LogComment stands in the server's query log; it may be empty.
 	LogComment string
 }
 
-// PlanChunks cuts an interval, whose end the watermark must have passed, into chunks: disjoint, in sort order, covering,
+// target is what a chunk may hold, with the defaults of package export.
+func (q PlanQuery) target() target {
+	asked := target{rows: q.TargetRows, bytes: q.TargetBytes}
+	if asked.rows == 0 {
+		asked.rows = export.DefaultChunkRows
+	}
+	if asked.bytes == 0 {
+		asked.bytes = export.DefaultChunkBytes
+	}
+	return asked
+}
+
+// PlanChunks cuts an interval, whose end the watermark must have passed unless the query says Open, into chunks: disjoint, in sort order, covering,
 // each with the number of its rows. The same rows give the same chunks, whoever asks. No row, no chunk.
 //
 // A chunk holds no more than the targets, or is a stretch of the sort order that cannot be cut: see histogram.
@@ -33,13 +47,6 @@ func (s *Store) PlanChunks(ctx context.Context, query PlanQuery) ([]export.Chunk
 	rows, err := newRelation(query.Interval, query.Team, query.Model, query.Columns, query.Filters)
 	if err != nil {
 		return nil, err
-	}
-	asked := target{rows: query.TargetRows, bytes: query.TargetBytes}
-	if asked.rows == 0 {
-		asked.rows = export.DefaultChunkRows
-	}
-	if asked.bytes == 0 {
-		asked.bytes = export.DefaultChunkBytes
 	}
 	if query.MaxChunks == 0 {
 		query.MaxChunks = export.MaxChunks
@@ -51,7 +58,7 @@ func (s *Store) PlanChunks(ctx context.Context, query PlanQuery) ([]export.Chunk
 	if !query.Model.BuiltIn() {
 		counts = modelHistogram{by}
 	}
-	chunks, err := plan(ctx, counts, asked, query.MaxChunks)
+	chunks, err := plan(ctx, counts, query.target(), query.MaxChunks, query.Open)
 	return chunks, wrap(fmt.Sprintf("plan the chunks of %s", query.Interval), err)
 }
 

@@ -27,8 +27,9 @@ type histogram interface {
 	finer(ctx context.Context, depth int, large []cell, aim target) ([]cell, error)
 }
 
-// plan cuts what a histogram counts. The same rows give the same chunks.
-func plan(ctx context.Context, h histogram, asked target, most int) ([]export.Chunk, error) {
+// plan cuts what a histogram counts. The same rows give the same chunks. Of an open interval rows may still arrive between
+// two counts; then the later one holds.
+func plan(ctx context.Context, h histogram, asked target, most int, open bool) ([]export.Chunk, error) {
 	cells, err := h.coarse(ctx)
 	if err != nil {
 		return nil, err
@@ -43,7 +44,7 @@ func plan(ctx context.Context, h histogram, asked target, most int) ([]export.Ch
 		if len(fine) == 0 {
 			break
 		}
-		if cells, err = refine(cells, large, fine); err != nil {
+		if cells, err = refine(cells, large, fine, open); err != nil {
 			return nil, err
 		}
 		large = above(fine, aim)
@@ -73,8 +74,8 @@ func above(cells []cell, aim target) []cell {
 }
 
 // refine puts the fine cells of the large ones into their places. That their rows add up is checked, since both counts are
-// of a closed interval: if they do not, somebody wrote where nobody may.
-func refine(cells, large, fine []cell) ([]cell, error) {
+// of a closed interval: if they do not, somebody wrote where nobody may. Those of an open one need not.
+func refine(cells, large, fine []cell, open bool) ([]cell, error) {
 	var all []cell
 	for i, coarse := range cells {
 		if len(large) == 0 || coarse != large[0] {
@@ -86,7 +87,7 @@ func refine(cells, large, fine []cell) ([]cell, error) {
 		for len(fine) > 0 && (i+1 == len(cells) || fine[0].at.Compare(cells[i+1].at) < 0) {
 			all, rows, fine = append(all, fine[0]), rows+fine[0].rows, fine[1:]
 		}
-		if rows != coarse.rows {
+		if rows != coarse.rows && !open {
 			return nil, export.Errorf(export.KindInternal, "from %s on there were %d rows and then %d: the interval is not closed, or its rows were changed",
 				coarse.at, coarse.rows, rows)
 		}

@@ -122,11 +122,11 @@ type fatal interface {
 // holdPlan holds a plan against the rows themselves.
 func holdPlan(t fatal, h inMemory, asked target, most int) []export.Chunk {
 	slices.SortFunc(h.rows, func(a, b weighted) int { return a.at.Compare(b.at) })
-	chunks, err := plan(context.Background(), h, asked, most)
+	chunks, err := plan(context.Background(), h, asked, most, false)
 	if err != nil {
 		t.Fatalf("plan: %v", err)
 	}
-	if again, _ := plan(context.Background(), h, asked, most); !reflect.DeepEqual(chunks, again) {
+	if again, _ := plan(context.Background(), h, asked, most, false); !reflect.DeepEqual(chunks, again) {
 		t.Fatalf("planned twice it is %v and %v", chunks, again)
 	}
 	if len(chunks) > most {
@@ -230,7 +230,7 @@ func TestAMillionRowsInOneMicrosecondAreCut(t *testing.T) {
 func TestRefineRefusesRowsThatChanged(t *testing.T) {
 	coarse := []cell{{export.Position{Hour: 3600, Team: 1}, 10, 0}}
 	fine := []cell{{export.Position{Hour: 3600, Team: 1, Arrival: 3_600_000_005, Source: "s"}, 11, 0}}
-	_, err := refine(coarse, coarse, fine)
+	_, err := refine(coarse, coarse, fine, false)
 	const want = "from 1970-01-01T01:00:00Z of team 1 on there were 10 rows and then 11: the interval is not closed, or its rows were changed"
 	if err == nil || err.Error() != want {
 		t.Errorf("refine = %v, want %q", err, want)

@@ -86,6 +86,9 @@ func TestHistoriesOfAllKindsReplay(tt *testing.T) {
 		t.history(kind, starter.Started{WorkflowID: "check-" + connection})
 	}
 
+	t.history("estimated", t.estimate(several, hour(0)))
+	t.history("estimated in vain", t.estimate(several, export.Interval{Start: hour(0).Start, End: hour(0).End.Add(-time.Minute)}))
+
 	// The watermark stands at the beginning of the test, so the minute that has just begun is waited for.
 	minutely := hourly("minutely", 1)
 	minutely.Every = export.Duration(time.Minute)
@@ -166,6 +169,7 @@ func (t *thread) history(kind string, started starter.Started) {
 	replayer.RegisterWorkflowWithOptions(workflows.Export, workflow.RegisterOptions{Name: workflows.NameExport})
 	replayer.RegisterWorkflowWithOptions(workflows.Verify, workflow.RegisterOptions{Name: workflows.NameVerify})
 	replayer.RegisterWorkflowWithOptions(workflows.Check, workflow.RegisterOptions{Name: workflows.NameCheck})
+	replayer.RegisterWorkflowWithOptions(workflows.Estimate, workflow.RegisterOptions{Name: workflows.NameEstimate})
 	if err := replayer.ReplayWorkflowHistory(nil, history); err != nil {
 		t.Errorf("%s: %v", kind, err)
 	}

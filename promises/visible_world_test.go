@@ -24,7 +24,7 @@ func TestEveryStepHasItsSummaryAndItsUrgency(tt *testing.T) {
 	t.apply(definition)
 
 	byHand := t.run(definition, hour(0))
-	t.steps(byHand.WorkflowID, byHand.RunID, 1)
+	t.steps(byHand.WorkflowID, byHand.RunID, 1, 8)
 	var plan export.Plan
 	value, err := t.Client.QueryWorkflow(t.Context(), byHand.WorkflowID, byHand.RunID, workflows.QueryPlan)
 	if err != nil || value.Get(&plan) != nil || plan.Rows != 1 || plan.Run.Export != "shop-events" {
@@ -36,11 +36,25 @@ func TestEveryStepHasItsSummaryAndItsUrgency(tt *testing.T) {
 		t.Fatal(err)
 	}
 	t.outcomes("shop-events", 2)
-	t.steps("shop-events-"+clockOf(hour(1)), "", 4)
+	t.steps("shop-events-"+clockOf(hour(1)), "", 4, 8)
+	t.steps(t.estimate(definition, hour(1)).WorkflowID, "", 1, 1)
 }
 
-// steps holds the activities of a run against how urgent it is.
-func (t *thread) steps(id, run string, urgency int32) {
+// estimate starts an estimate as a hand would, and waits until it has ended.
+func (t *thread) estimate(definition export.Definition, span export.Interval) starter.Started {
+	t.Helper()
+	run, err := t.Client.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: "estimate " + span.Key(), TaskQueue: workflows.QueueControl},
+		workflows.NameEstimate, export.EstimateTask{Definition: definition, Span: span})
+	if err != nil {
+		t.Fatal(err)
+	}
+	started := starter.Started{WorkflowID: run.GetID(), RunID: run.GetRunID()}
+	t.ends(started)
+	return started
+}
+
+// steps holds the activities of a workflow, at least so many, against how urgent it is.
+func (t *thread) steps(id, run string, urgency int32, least int) {
 	t.Helper()
 	found := 0
 	for _, event := range t.stored(starter.Started{WorkflowID: id, RunID: run}).Events {
@@ -57,7 +71,7 @@ func (t *thread) steps(id, run string, urgency int32) {
 			t.Errorf("%s: step %s has the priority %v, want %d", id, scheduled.ActivityType.Name, given, urgency)
 		}
 	}
-	if found < 8 {
+	if found < least {
 		t.Errorf("%s has %d steps", id, found)
 	}
 }

@@ -80,7 +80,7 @@ func (s *Starter) Follow(ctx context.Context, started Started, told func(export.
 	for {
 		select {
 		case end := <-ended:
-			return end.outcome, plainFailure(end.err)
+			return end.outcome, PlainFailure(end.err)
 		case <-ticker.C:
 			if told == nil {
 				continue
@@ -94,8 +94,8 @@ func (s *Starter) Follow(ctx context.Context, started Started, told func(export.
 	}
 }
 
-// plainFailure takes a workflow's failure out of Temporal's wrapping.
-func plainFailure(err error) error {
+// PlainFailure takes a failure of a workflow or of a step out of Temporal's wrapping.
+func PlainFailure(err error) error {
 	var failed *temporal.ApplicationError
 	switch {
 	case err == nil:
@@ -127,7 +127,7 @@ func (s *Starter) Verify(ctx context.Context, definition export.Definition, span
 		return report, fmt.Errorf("start to verify %s %s: %w", definition.Name, span, err)
 	}
 	if err := run.Get(ctx, &report); err != nil {
-		return report, plainFailure(err)
+		return report, PlainFailure(err)
 	}
 	return report, nil
 }
@@ -154,7 +154,7 @@ func (s *Starter) Check(ctx context.Context, task workflows.CheckTask) (workflow
 		if errors.As(err, &timeout) {
 			return report, export.Errorf(export.KindInternal, "no worker took up the check within 2 minutes: start one with `millrace worker`, or check from here with `millrace check %s --local`", local)
 		}
-		return report, plainFailure(err)
+		return report, PlainFailure(err)
 	}
 	return report, nil
 }

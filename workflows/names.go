@@ -4,9 +4,10 @@ package workflows
 
 // Names of the workflows, stable for ever: people type them, and schedules hold them.
 const (
-	NameExport = "Export"
-	NameCheck  = "Check"
-	NameVerify = "Verify"
+	NameExport   = "Export"
+	NameCheck    = "Check"
+	NameVerify   = "Verify"
+	NameEstimate = "Estimate"
 )
 
 // Task queues. Live and bulk work have slots of their own, so that a backfill never takes those of live runs.

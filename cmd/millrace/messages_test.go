@@ -21,6 +21,8 @@ func TestMessages(t *testing.T) {
 	write(t, foreign, "connections:\n  - name: lake\n    ftp: {host: h}\n")
 	wrong := filepath.Join(folder, "wrong.yaml")
 	write(t, wrong, "exports:\n  - {name: e, team: 1, connection: lake, every: 1h, s3: {prefix: p, fromat: parquet}}\n")
+	hourly := filepath.Join(folder, "hourly.yaml")
+	write(t, hourly, "exports:\n  - {name: e, team: 1, connection: lake, every: 1h, s3: {prefix: p}}\n")
 	const times = "--start 2026-11-23T10:00:00Z --end 2026-11-23T12:00:00Z"
 	world := map[string]string{
 		config.VarClickHouseURL: "clickhouse://u:p@127.0.0.1:1/d", config.VarClickHouseHTTPURL: "http://127.0.0.1:1", config.VarKafkaBrokers: "127.0.0.1:1",
@@ -33,7 +35,7 @@ func TestMessages(t *testing.T) {
 		code int
 		want string
 	}{
-		{"fly", nil, exitUsage, `millrace: "fly" is no command: the commands are apply, check, codec, completion, ingest, run, runs, setup, status, up, verify, version, worker`},
+		{"fly", nil, exitUsage, `millrace: "fly" is no command: the commands are apply, check, codec, completion, estimate, ingest, run, runs, setup, status, up, verify, version, worker`},
 		{"--fast", nil, exitUsage, "millrace: unknown flag: --fast: see `millrace --help`"},
 		{"version now", nil, exitUsage, "millrace: millrace version takes no arguments, but there are 1: see `millrace version --help`"},
 		{"run " + times, nil, exitUsage, "millrace: millrace run takes the name of an export, but there are 0: see `millrace run --help`"},
@@ -46,6 +48,14 @@ func TestMessages(t *testing.T) {
 		{"run shop --failed --parallel 0", nil, exitUsage, "millrace: --parallel: 0 must be at least 1"},
 		{"run shop --failed", nil, exitUsage, "millrace: MILLRACE_CLICKHOUSE_URL, MILLRACE_CLICKHOUSE_HTTP_URL are not set: give the addresses of your own servers; " + config.DevWorld},
 		{"run shop --parallel 0 " + times, nil, exitUsage, "millrace: --parallel: 0 must be at least 1"},
+		{"run shop --dry-run --failed", nil, exitUsage, "millrace: --dry-run estimates a range, and --failed has none: `millrace runs shop --failed` lists what --failed would repeat"},
+		{"run shop --dry-run --detach " + times, nil, exitUsage, "millrace: --dry-run starts nothing that --detach could leave alone: give one of them"},
+		{"estimate", nil, exitUsage, "millrace: millrace estimate takes the name of an export, but there are 0: see `millrace estimate --help`"},
+		{"estimate shop --end 2026-11-23T10:00:00Z", nil, exitUsage, "millrace: --start is missing: give an RFC 3339 time, such as --start 2026-11-23T10:00:00Z"},
+		{"estimate shop --start 2026-11-23T12:00:00Z --end 2026-11-23T10:00:00Z", nil, exitUsage, "millrace: start 2026-11-23T12:00:00Z is not before end 2026-11-23T10:00:00Z: an interval is [start, end), give a later end"},
+		{"estimate shop --local --config " + hourly, nil, exitUsage, `millrace: export "shop" is not in ` + hourly + ": the exports there are e"},
+		{"estimate e --local --start 2026-11-23T10:00:00Z --end 2026-11-23T10:30:00Z --config " + hourly, nil, exitUsage, "millrace: end 2026-11-23T10:30:00Z is not a boundary of the export's grid (every 1h): the nearest are 2026-11-23T10:00:00Z and 2026-11-23T11:00:00Z"},
+		{"estimate e --local --config " + hourly, nil, exitUsage, "millrace: MILLRACE_CLICKHOUSE_URL, MILLRACE_CLICKHOUSE_HTTP_URL are not set: give the addresses of your own servers, or start the outside world with bin/devstack, which prints them"},
 		{"codec", nil, exitUsage, "millrace: MILLRACE_CODEC_KEYS is not set, so there is nothing to decrypt with: give it as the workers have it, such as k1=env:MILLRACE_CODEC_KEY"},
 		{"codec --listen 8234", key, exitUsage, `millrace: --listen: "8234" must be host:port, such as 127.0.0.1:8234`},
 		{"codec --listen :8234", key, exitUsage, `millrace: --listen: ":8234" is not of this machine alone, and whoever reaches it could read everything: give --authorization as well, or listen on 127.0.0.1:8234`},

@@ -31,9 +31,9 @@ type runResult struct {
 func (p *program) run() *cobra.Command {
 	var start, end string
 	var parallel int
-	var detach, failed bool
+	var detach, failed, dry bool
 	command := &cobra.Command{
-		Use:     "run NAME {--start TIME --end TIME | --failed}",
+		Use:     "run NAME {--start TIME --end TIME [--dry-run] | --failed}",
 		GroupID: groupWork,
 		Short:   "Export whole intervals now, or what failed again, and follow",
 		Long: `Export the intervals of a past range now: one run for each interval of the export's own grid. Both
@@ -44,6 +44,9 @@ published already ends as already_done: nothing is written twice.
 published. It works by the export's definition of today. --start and --end, or one of them, narrow
 it. The ledger is a table in ClickHouse, whose addresses must be in the environment. What people
 cancelled has not failed. To see what it would repeat: millrace runs NAME --failed
+
+--dry-run starts nothing, and estimates what the runs would read and write, as millrace estimate
+does.
 
 Ctrl-C stops following; the runs go on. For long ranges let Temporal do it:
   temporal schedule backfill --schedule-id NAME --overlap-policy AllowAll \
@@ -57,6 +60,12 @@ Ctrl-C stops following; the runs go on. For long ranges let Temporal do it:
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if parallel < 1 {
 				return usagef("--parallel: %d must be at least 1", parallel)
+			}
+			switch {
+			case dry && failed:
+				return usagef("--dry-run estimates a range, and --failed has none: `millrace runs %s --failed` lists what --failed would repeat", args[0])
+			case dry && detach:
+				return usagef("--dry-run starts nothing that --detach could leave alone: give one of them")
 			}
 			if failed {
 				within, err := parseBounds(start, end)
@@ -82,6 +91,9 @@ Ctrl-C stops following; the runs go on. For long ranges let Temporal do it:
 				if err != nil {
 					return err
 				}
+				if dry {
+					return p.estimateByWorker(cmd.Context(), s, export.EstimateTask{Definition: definition, Span: span})
+				}
 				return p.runIntervals(cmd.Context(), t, s, runOrder{definition: definition, intervals: intervals, parallel: parallel, detach: detach})
 			})
 		},
@@ -91,6 +103,7 @@ Ctrl-C stops following; the runs go on. For long ranges let Temporal do it:
 	flags.StringVar(&end, "end", "", "end of the range, an RFC 3339 `time`")
 	flags.IntVar(&parallel, "parallel", 4, "how many runs are under way at once")
 	flags.BoolVar(&failed, "failed", false, "repeat the intervals whose last run failed, instead of a range")
+	flags.BoolVar(&dry, "dry-run", false, "start nothing, and estimate what the runs would read and write")
 	flags.BoolVar(&detach, "detach", false, "start all runs and do not follow them")
 	return command
 }

@@ -53,6 +53,7 @@ var (
 	_ destinations.HoldsRows   = (*Destination)(nil)
 
 	_ destinations.ReadsPublished = (*Destination)(nil)
+	_ destinations.Foretells      = (*Destination)(nil)
 )
 
 // encoding is what Postgres reads; see assumptions/postgres_test.go.

@@ -55,6 +55,7 @@ type Destination struct {
 var (
 	_ destinations.Destination  = (*Destination)(nil)
 	_ destinations.ShowsInOrder = (*Destination)(nil)
+	_ destinations.Foretells    = (*Destination)(nil)
 )
 
 // open makes the destination. It reads no more than the process's own configuration; nothing is sent yet.

@@ -1,0 +1,179 @@
+package activities
+
+import (
+	"context"
+	"fmt"
+
+	"go.temporal.io/sdk/activity"
+
+	"github.com/millrace/millrace/destinations"
+	"github.com/millrace/millrace/eventstore"
+	"github.com/millrace/millrace/export"
+)
+
+// EstimateRuns tells what the runs of a range would read and write. It asks ClickHouse by the queries of the runs themselves,
+// and the destination and the ledger; it writes nowhere. What is wrong with the destination is part of the answer; an error
+// says that the rows could not be counted.
+func (s *Steps) EstimateRuns(ctx context.Context, task export.EstimateTask) (export.Estimate, error) {
+	if activity.IsActivity(ctx) {
+		defer alive(ctx)()
+	}
+	e := estimator{Steps: s}
+	err := e.estimate(ctx, task)
+	return e.answer, failure(ctx, err)
+}
+
+// estimator is one estimate under way.
+type estimator struct {
+	*Steps
+	definition export.Definition
+	answer     export.Estimate
+	// open tells that rows of the range may still arrive.
+	open bool
+	// told is what the destination says; nil when it cannot be asked.
+	told *destinations.Foretold
+	// counted has each interval of the range, and planned the chunks of those that were planned, by their place in it.
+	counted []eventstore.Counted
+	planned map[int][]export.Chunk
+	// chunkRows is about how many rows a chunk holds.
+	chunkRows uint64
+}
+
+func (e *estimator) estimate(ctx context.Context, task export.EstimateTask) error {
+	intervals, err := e.begin(ctx, task)
+	if err != nil {
+		return err
+	}
+	if err := e.count(ctx, intervals); err != nil {
+		return err
+	}
+	e.ask(ctx)
+	if err := e.countChunks(ctx); err != nil {
+		return err
+	}
+	pieces, err := e.countBytes(ctx)
+	if err != nil {
+		return err
+	}
+	reads, err := e.Events.EstimateRead(ctx, e.chunk(e.answer.Span, export.Chunk{}))
+	if err != nil {
+		return err
+	}
+	e.answer.Source = export.SourceRead{Rows: reads.Rows, Total: reads.Total, Tables: append([]string{}, reads.Tables...)}
+	if err := e.lookBack(ctx); err != nil || !task.Sample {
+		return err
+	}
+	return e.sampleRows(ctx, pieces)
+}
+
+// begin reads the definition as a plan does, and cuts the range.
+func (e *estimator) begin(ctx context.Context, task export.EstimateTask) ([]export.Interval, error) {
+	definition, err := destinations.Normalize(task.Definition)
+	if err != nil {
+		return nil, err
+	}
+	if e.definition, err = e.describe(ctx, definition); err != nil {
+		return nil, err
+	}
+	grid, err := e.definition.Grid()
+	if err != nil {
+		return nil, err
+	}
+	intervals, err := grid.Split(task.Span)
+	if err != nil {
+		return nil, err
+	}
+	if len(intervals) > export.MaxEstimated {
+		return nil, export.Errorf(export.KindConfig, "%s has %d intervals, at most %d are estimated at a time: give a shorter range", task.Span, len(intervals), export.MaxEstimated)
+	}
+	e.chunkRows, e.planned = e.definition.ChunkRows, map[int][]export.Chunk{}
+	e.answer = export.Estimate{Export: e.definition.Name, Span: task.Span, Intervals: len(intervals)}
+	e.answer.Destination = export.Arrangement{Kind: e.definition.Destination, Columns: []export.PlacedColumn{}}
+	e.answer.Incomplete, err = e.incomplete(ctx, e.definition.Model.Settle, task.Span.End)
+	e.open = e.answer.Incomplete != ""
+	return intervals, err
+}
+
+// ask asks the destination how rows would stand there.
+func (e *estimator) ask(ctx context.Context) {
+	destination, _, err := e.Steps.open(ctx, e.definition)
+	if err != nil {
+		e.answer.Destination.Problem = err.Error()
+		return
+	}
+	knows, can := destination.(destinations.Foretells)
+	if !can {
+		columns, _ := e.definition.Exported() // it was described
+		e.answer.Destination.Columns = destinations.Placed(columns, func(c export.Column) string { return c.Type })
+		return
+	}
+	told := knows.Foretell(ctx)
+	e.told = &told
+	e.answer.Destination.Place, e.answer.Destination.Format = told.Place, told.Encoding
+	e.answer.Destination.Columns, e.answer.Destination.Problem = told.Columns, told.Problem
+}
+
+// recentRuns is how many runs of the ledger are looked at to learn how fast runs are.
+const recentRuns = 200
+
+// lookBack reads in the ledger what is published already, and how fast runs were.
+func (e *estimator) lookBack(ctx context.Context) error {
+	published, err := e.Events.PublishedWithin(ctx, e.definition.Name, e.answer.Span)
+	if err != nil {
+		return err
+	}
+	e.answer.Published = published
+	rows := make([]uint64, len(e.counted))
+	for i, counted := range e.counted {
+		rows[i] = counted.Rows
+	}
+	for _, whose := range []struct{ of, name string }{{export.OfExport, e.definition.Name}, {export.OfAll, ""}} {
+		runs, err := e.Events.Runs(ctx, eventstore.RunFilter{Export: whose.name, Limit: recentRuns})
+		if err != nil {
+			return err
+		}
+		var past []export.Pace
+		for _, run := range runs {
+			if run.Status == eventstore.StatusPublished {
+				past = append(past, export.Pace{Rows: run.Rows, Took: run.PublishedAt.Sub(run.StartedAt)})
+			}
+		}
+		if e.answer.Duration = export.NewForecast(whose.of, past, rows); e.answer.Duration != nil {
+			return nil
+		}
+	}
+	return nil
+}
+
+// sampleRows takes some rows of a piece that was encoded, or of the first interval that has any.
+func (e *estimator) sampleRows(ctx context.Context, pieces []piece) error {
+	e.answer.Sample = &export.RowSample{Rows: [][]*string{}}
+	if len(pieces) == 0 {
+		return nil
+	}
+	rows, cut, err := e.Events.SampleRows(ctx, e.chunk(pieces[0].interval, pieces[0].chunk), export.SampleRows, export.SampleText)
+	if len(rows) > 0 {
+		e.answer.Sample.Rows, e.answer.Sample.Cut = rows, cut
+	}
+	return err
+}
+
+// chunk names rows of an interval, or of the whole range.
+func (e *estimator) chunk(interval export.Interval, chunk export.Chunk) eventstore.ChunkQuery {
+	return chunkQuery(e.definition, e.run(interval), chunk, "estimate")
+}
+
+// plan asks for the chunks of an interval.
+func (e *estimator) plan(interval export.Interval, chunkRows uint64) eventstore.PlanQuery {
+	query := planQuery(e.definition, e.run(interval), chunkRows, "estimate")
+	query.Open = e.open
+	return query
+}
+
+func (e *estimator) run(interval export.Interval) export.Run {
+	return export.Run{Export: e.definition.Name, Interval: interval, Revision: export.FirstRevision}
+}
+
+func (e *estimator) note(format string, args ...any) {
+	e.answer.Notes = append(e.answer.Notes, fmt.Sprintf(format, args...))
+}

@@ -1,0 +1,125 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/millrace/millrace/activities"
+	"github.com/millrace/millrace/export"
+	"github.com/millrace/millrace/internal/config"
+	"github.com/millrace/millrace/starter"
+)
+
+func (p *program) estimate() *cobra.Command {
+	var start, end string
+	var sample, local bool
+	command := &cobra.Command{
+		Use:     "estimate NAME [--start TIME --end TIME]",
+		GroupID: groupWork,
+		Short:   "Tell what the runs of a range would read and write, and write nothing",
+		Long: `Tell what the runs of a range would read and write: rows, bytes, chunks and files, what ClickHouse
+reads for them, how long they may take, and which types the columns have at the destination. Without
+a range it is of the last interval that has ended. Both ends must be boundaries of the export's
+grid. An interval that is not complete yet is estimated by the rows that it has so far.
+
+Rows are counted, and chunks are planned by the planner of the runs. Bytes are learned by encoding
+some of the rows, or all when they are few, and throwing the result away. The time is that of recent
+runs in the ledger. Nothing is written: not at the destination, and not in the ledger. A worker does
+it, in a small workflow. With --local it is done here, by the configuration and the environment of
+this process, and needs no Temporal.
+
+--sample shows ten rows as well. It is off unless asked for, because rows may be about people, and
+what a workflow answers stays in Temporal's history: in clear, unless MILLRACE_CODEC_KEYS is set for
+workers. With --local no row goes there. Values are cut after 120 letters.`,
+		Example: `  millrace estimate shop-events
+  millrace estimate shop-events --start 2026-11-01T00:00:00Z --end 2026-11-23T00:00:00Z --json`,
+		Args: exactly(1, "the name of an export"),
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+			return p.completeExports(cmd.Context(), args)
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var span export.Interval
+			var err error
+			if start != "" || end != "" {
+				if span, err = parseSpan(start, end); err != nil {
+					return err
+				}
+			}
+			if local {
+				return p.estimateLocal(cmd.Context(), args[0], span, sample)
+			}
+			return p.withStarter(cmd.Context(), func(_ *temporal, s *starter.Starter) error {
+				definition, err := s.Definition(cmd.Context(), args[0])
+				if err != nil {
+					return err
+				}
+				task, err := estimateTask(definition, span, sample)
+				if err != nil {
+					return err
+				}
+				return p.estimateByWorker(cmd.Context(), s, task)
+			})
+		},
+	}
+	flags := command.Flags()
+	flags.StringVar(&start, "start", "", "start of the range, an RFC 3339 `time`")
+	flags.StringVar(&end, "end", "", "end of the range, an RFC 3339 `time`")
+	flags.BoolVar(&sample, "sample", false, "show ten rows as well")
+	flags.BoolVar(&local, "local", false, "estimate from this process instead of from a worker")
+	return command
+}
+
+// estimateTask refuses what a run would refuse. The zero range is the last interval that has ended.
+func estimateTask(definition export.Definition, span export.Interval, sample bool) (export.EstimateTask, error) {
+	task := export.EstimateTask{Definition: definition, Span: span, Sample: sample}
+	if span == (export.Interval{}) {
+		var err error
+		task.Span, err = starter.LastEnded(definition)
+		return task, err
+	}
+	_, err := starter.Intervals(definition, span)
+	return task, err
+}
+
+func (p *program) estimateByWorker(ctx context.Context, s *starter.Starter, task export.EstimateTask) error {
+	estimate, err := s.Estimate(ctx, task)
+	if err != nil {
+		return err
+	}
+	if task.Sample && os.Getenv(config.VarCodecKeys) == "" {
+		fmt.Fprintf(p.err, "note: %s is not set here: if it is not set for the workers either, the rows of the sample stay in Temporal's history in clear, until its retention ends\n", config.VarCodecKeys)
+	}
+	return p.printEstimate(task.Definition, estimate)
+}
+
+func (p *program) estimateLocal(ctx context.Context, name string, span export.Interval, sample bool) error {
+	loaded, err := p.loaded()
+	if err != nil {
+		return err
+	}
+	definition, err := loaded.Export(name)
+	if err != nil {
+		return err
+	}
+	task, err := estimateTask(definition.WithDefaults(), span, sample)
+	if err != nil {
+		return err
+	}
+	env, err := needs(config.VarClickHouseURL, config.VarClickHouseHTTPURL)
+	if err != nil {
+		return err
+	}
+	store, err := openStore(ctx, env)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	estimate, err := (&activities.Steps{Events: store, Connections: loaded, Log: quiet()}).EstimateRuns(ctx, task)
+	if err != nil {
+		return starter.PlainFailure(err)
+	}
+	return p.printEstimate(task.Definition, estimate)
+}

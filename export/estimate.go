@@ -1,0 +1,127 @@
+package export
+
+// EstimateTask is the input of the Estimate workflow.
+type EstimateTask struct {
+	Definition Definition `json:"definition"`
+	// Span is the range; both ends are boundaries of the export's grid. One interval of the grid is a range, too.
+	Span Interval `json:"span"`
+	// Sample asks for some rows as well. They travel through Temporal's history, as whatever a workflow answers.
+	Sample bool `json:"sample,omitempty"`
+}
+
+// Bounds of an estimate.
+const (
+	// MaxEstimated is how many intervals an estimate is of at most.
+	MaxEstimated = 100_000
+	// SampleRows is how many rows a sample has at most.
+	SampleRows = 10
+	// SampleText is how many letters of a value a sample shows.
+	SampleText = 120
+)
+
+// Estimate is what the runs of a range would read and write, if nothing of it were published yet. It is made by the planner
+// of the runs themselves, and what is not planned or counted says by which figures it was found.
+type Estimate struct {
+	Export string   `json:"export"`
+	Span   Interval `json:"span"`
+	// Intervals is how many runs the range has, and Empty how many of them have no row.
+	Intervals int `json:"intervals"`
+	Empty     int `json:"empty"`
+	// Rows are counted by ClickHouse. ValueBytes is about how many bytes of values they have before encoding.
+	Rows       uint64 `json:"rows"`
+	ValueBytes uint64 `json:"value_bytes"`
+	// Chunks is how many chunks the runs have, and Files how many objects or tables they are written into: one for each. They
+	// are exact when ChunksPlanned, and otherwise PlannedIntervals were planned and the others have as many for their size.
+	Chunks           int  `json:"chunks"`
+	Files            int  `json:"files"`
+	ChunksPlanned    bool `json:"chunks_planned"`
+	PlannedIntervals int  `json:"planned_intervals"`
+	// Bytes is what the ledger calls bytes: the sizes of the files, or of the text that a database is sent. BytesFrom says by
+	// what it was found, and Encoded what was really encoded for it.
+	Bytes     uint64    `json:"bytes"`
+	BytesFrom BytesFrom `json:"bytes_from"`
+	Encoded   Encoded   `json:"encoded,omitzero"`
+	// Source is what ClickHouse reads for it, each time that it is read: to plan, to write, to hash, and to read back.
+	Source SourceRead `json:"source"`
+	// Duration is how long the runs take, one after the other; nil when the ledger knows of none that had rows.
+	Duration *Forecast `json:"duration,omitempty"`
+	// Published is what the ledger has as published in the range: such runs end at once and write nothing.
+	Published PublishedRuns `json:"published"`
+	// Incomplete says why rows may still be added to the range; empty when it is complete.
+	Incomplete string `json:"incomplete,omitempty"`
+	// Destination is how the rows would stand there.
+	Destination Arrangement `json:"destination"`
+	// Sample has some rows, when they were asked for.
+	Sample *RowSample `json:"sample,omitempty"`
+	// Notes say what else is worth knowing, in sentences.
+	Notes []string `json:"notes,omitempty"`
+}
+
+// BytesFrom is by what the bytes of an estimate were found.
+type BytesFrom string
+
+// The ways, the best first.
+const (
+	// BytesEncoded: all of it was encoded, and thrown away.
+	BytesEncoded BytesFrom = "encoded"
+	// BytesSample: some of it was encoded.
+	BytesSample BytesFrom = "sample"
+	// BytesLedger: rows of the latest published runs of the same definition had so many.
+	BytesLedger BytesFrom = "ledger"
+	// BytesValues: nothing better is known, and it is ValueBytes.
+	BytesValues BytesFrom = "values"
+)
+
+// Encoded is what ClickHouse has encoded for an estimate.
+type Encoded struct {
+	// Chunks are whole chunks, or pieces of large ones.
+	Chunks int    `json:"chunks"`
+	Rows   uint64 `json:"rows"`
+	Bytes  uint64 `json:"bytes"`
+}
+
+// SourceRead is what ClickHouse expects to read of its tables.
+type SourceRead struct {
+	// Rows are those that it would read, Total those of the tables.
+	Rows  uint64 `json:"rows"`
+	Total uint64 `json:"total"`
+	// Tables are those that are estimated; none when all of their parts are ruled out, or of engines that are not estimated.
+	Tables []string `json:"tables"`
+}
+
+// PublishedRuns is what the ledger has as published in a range.
+type PublishedRuns struct {
+	Runs  int    `json:"runs"`
+	Rows  uint64 `json:"rows"`
+	Bytes uint64 `json:"bytes"`
+}
+
+// Arrangement is how rows would stand at a destination.
+type Arrangement struct {
+	Kind string `json:"kind"`
+	// Place is where, in the destination's words: "table analytics.events".
+	Place string `json:"place,omitempty"`
+	// Format is how rows get there: the encoding of files, or of what a database is sent.
+	Format Encoding `json:"format,omitzero"`
+	// Columns are the exported columns with their types there.
+	Columns []PlacedColumn `json:"columns"`
+	// Problem says what is in the way of a run, in the words that the run would have; empty when nothing was found.
+	Problem string `json:"problem,omitempty"`
+}
+
+// PlacedColumn is a column at a destination.
+type PlacedColumn struct {
+	Name string `json:"name"`
+	// Source is ClickHouse's type.
+	Source string `json:"source"`
+	// Type is the type at the destination; where that has none of its own, as in files, it is ClickHouse's.
+	Type string `json:"type"`
+}
+
+// RowSample are some rows of a range.
+type RowSample struct {
+	// Rows have a value for each column of the Arrangement, in their order, as text; nil is NULL.
+	Rows [][]*string `json:"rows"`
+	// Cut counts the values of which only the first SampleText letters are shown.
+	Cut int `json:"cut"`
+}

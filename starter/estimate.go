@@ -1,0 +1,58 @@
+package starter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/temporal"
+
+	"github.com/millrace/millrace/export"
+	"github.com/millrace/millrace/workflows"
+)
+
+// estimatePatience is how long an estimate may take, the wait for a worker included.
+const estimatePatience = 20 * time.Minute
+
+// Estimate has a worker tell what the runs of a range would read and write, and waits for the answer. Nothing is written
+// anywhere. Each call has an estimate of its own. Ending ctx cancels it.
+func (s *Starter) Estimate(ctx context.Context, task export.EstimateTask) (export.Estimate, error) {
+	var estimate export.Estimate
+	run, err := s.Temporal.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
+		ID:                       "estimate-" + task.Definition.Name + "-" + task.Span.Key() + "-" + uuid.NewString()[:8],
+		TaskQueue:                workflows.QueueControl,
+		WorkflowExecutionTimeout: estimatePatience,
+		StaticSummary:            fmt.Sprintf("estimate %s, %s", task.Definition.Name, task.Span),
+	}, workflows.NameEstimate, task)
+	if err != nil {
+		return estimate, fmt.Errorf("start the estimate of %s %s: %w", task.Definition.Name, task.Span, err)
+	}
+	err = run.Get(ctx, &estimate)
+	var late *temporal.TimeoutError
+	if errors.As(err, &late) {
+		return estimate, export.Errorf(export.KindInternal, "the estimate of %s %s took longer than %s, or no worker took it up: is a `millrace worker` running? Give a shorter range, or estimate from here with --local", task.Definition.Name, task.Span, estimatePatience)
+	}
+	if ctx.Err() != nil { // nobody waits for it any more
+		ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), cancelPatience)
+		defer cancel()
+		if err := s.Temporal.CancelWorkflow(ending, run.GetID(), run.GetRunID()); err != nil {
+			return estimate, fmt.Errorf("cancel the estimate of %s %s: %w", task.Definition.Name, task.Span, err)
+		}
+	}
+	return estimate, PlainFailure(err)
+}
+
+// cancelPatience is how long a cancel may take when nobody waits for its effect.
+const cancelPatience = 5 * time.Second
+
+// LastEnded is the last interval of an export's grid that has ended.
+func LastEnded(definition export.Definition) (export.Interval, error) {
+	grid, err := definition.Grid()
+	if err != nil {
+		return export.Interval{}, err
+	}
+	return grid.LastEnded(time.Now()), nil
+}
