@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/millrace/millrace/activities"
+	"github.com/millrace/millrace/eventstore"
 	"github.com/millrace/millrace/export"
 	"github.com/millrace/millrace/internal/config"
 	"github.com/millrace/millrace/starter"
@@ -112,14 +113,11 @@ func (p *program) estimateLocal(ctx context.Context, name string, span export.In
 	if err != nil {
 		return err
 	}
-	store, err := openStore(ctx, env)
-	if err != nil {
-		return err
-	}
-	defer store.Close()
-	estimate, err := (&activities.Steps{Events: store, Connections: loaded, Log: quiet()}).EstimateRuns(ctx, task)
-	if err != nil {
-		return starter.PlainFailure(err)
-	}
-	return p.printEstimate(task.Definition, estimate)
+	return withStore(ctx, env, func(store *eventstore.Store) error {
+		estimate, err := (&activities.Steps{Events: store, Connections: loaded, Log: quiet()}).EstimateRuns(ctx, task)
+		if err != nil {
+			return starter.PlainFailure(err)
+		}
+		return p.printEstimate(task.Definition, estimate)
+	})
 }

@@ -2,30 +2,61 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/millrace/millrace/export"
+	"github.com/millrace/millrace/internal/telemetry"
 )
 
-// printEstimate prints what runs would do: figures, then how the rows would stand at the destination, then a sample.
 func (p *program) printEstimate(definition export.Definition, e export.Estimate) error {
 	if p.json {
 		return p.printJSON(e)
 	}
-	what := plural(e.Intervals, "interval") + " of " + definition.Every.String()
-	if e.Intervals > 1 && e.Empty > 0 {
-		what += fmt.Sprintf(", %s of them without rows", count(e.Empty))
+	printEstimate(p.out, telemetry.Columns(p.out), definition, e)
+	if problem := e.Destination.Problem; problem != "" {
+		fmt.Fprintf(p.err, "warning: a run would fail at the destination: %s\n", problem)
 	}
-	fmt.Fprintf(p.out, "%s, %s: %s\n\n", e.Export, e.Span, what)
-	for _, line := range estimateLines(e) {
-		fmt.Fprintf(p.out, "  %-9s %s\n", line[0], strings.ReplaceAll(wrap(line[1], columns-12), "\n", "\n            "))
-	}
-	p.printArrangement(e.Destination)
-	p.printSample(e)
 	for _, note := range e.Notes {
 		fmt.Fprintf(p.err, "note: %s\n", note)
 	}
 	return nil
+}
+
+// printEstimate prints what runs would do: figures, then how the rows would stand at the destination, then a sample. Lines
+// fit a terminal of width columns; 0 is for none.
+func printEstimate(w io.Writer, width int, definition export.Definition, e export.Estimate) {
+	what := plural(e.Intervals, "interval") + " of " + definition.Every.String()
+	if e.Intervals > 1 && e.Empty > 0 {
+		what += fmt.Sprintf(", %s of them without rows", count(e.Empty))
+	}
+	title := []string{fmt.Sprintf("%s, %s: %s", e.Export, e.Span, what)}
+	if width > 0 {
+		title = wrapped(title[0], width)
+	}
+	fmt.Fprintf(w, "%s\n\n", strings.Join(title, "\n"))
+	printNamed(w, width, estimateLines(e))
+	printArrangement(w, width, e.Destination)
+	printSample(w, width, e)
+}
+
+// printNamed prints texts behind their names, wrapped.
+func printNamed(w io.Writer, width int, lines [][2]string) {
+	longest := 0
+	for _, line := range lines {
+		longest = max(longest, utf8.RuneCountInString(line[0]))
+	}
+	for _, line := range lines {
+		name, parts := line[0], []string{line[1]}
+		if width > 0 {
+			parts = wrapped(line[1], width-longest-2*gap)
+		}
+		for _, part := range parts {
+			fmt.Fprintf(w, "%*s%-*s%*s%s\n", gap, "", longest, name, gap, "", part)
+			name = ""
+		}
+	}
 }
 
 // estimateLines are the figures, each with its name.
@@ -86,7 +117,7 @@ func takes(e export.Estimate) string {
 	return fmt.Sprintf("%s, by %s %s with about %s rows", text, plural(f.Runs, "run"), whose, count(f.Rows))
 }
 
-func (p *program) printArrangement(a export.Arrangement) {
+func printArrangement(w io.Writer, width int, a export.Arrangement) {
 	place := a.Place
 	if place == "" {
 		place = a.Kind
@@ -97,70 +128,50 @@ func (p *program) printArrangement(a export.Arrangement) {
 			place += " with " + string(a.Format.Compression)
 		}
 	}
-	fmt.Fprintf(p.out, "\n%s\n", place)
+	fmt.Fprintf(w, "\n%s\n", place)
 	same := true
 	for _, column := range a.Columns {
 		same = same && column.Type == column.Source
 	}
-	var rows [][]string
-	header := []string{"  COLUMN", "TYPE", "CLICKHOUSE"}
+	listed := table{columns: []column{{header: "  COLUMN"}, {header: "TYPE"}, {header: "CLICKHOUSE", spare: 1}}}
 	for _, column := range a.Columns {
-		rows = append(rows, []string{"  " + column.Name, column.Type, column.Source})
-		if same {
-			rows[len(rows)-1] = rows[len(rows)-1][:2]
-		}
+		listed.rows = append(listed.rows, tableRow{cells: cells("  "+column.Name, column.Type, column.Source)})
 	}
-	if same {
-		header = header[:2]
+	if same { // as in files
+		listed = listed.without(2)
 	}
-	if len(rows) > 0 {
-		printTable(p.out, header, rows)
-	}
-	if a.Problem != "" {
-		fmt.Fprintf(p.err, "warning: a run would fail at the destination: %s\n", a.Problem)
+	if len(a.Columns) > 0 {
+		listed.printWithin(w, width)
 	}
 }
 
 // printSample prints a line for each value, since rows are wider than a terminal.
-func (p *program) printSample(e export.Estimate) {
+func printSample(w io.Writer, width int, e export.Estimate) {
 	if e.Sample == nil {
 		return
 	}
-	fmt.Fprintf(p.out, "\nsample of %s", plural(len(e.Sample.Rows), "row"))
+	fmt.Fprintf(w, "\nsample of %s", plural(len(e.Sample.Rows), "row"))
 	if e.Sample.Cut > 0 {
-		fmt.Fprintf(p.out, ", %s cut after %d letters", plural(e.Sample.Cut, "value"), export.SampleText)
+		fmt.Fprintf(w, ", %s cut after %d letters", plural(e.Sample.Cut, "value"), export.SampleText)
 	}
-	fmt.Fprintln(p.out)
+	fmt.Fprintln(w)
 	for i, row := range e.Sample.Rows {
 		if i > 0 {
-			fmt.Fprintln(p.out)
+			fmt.Fprintln(w)
 		}
-		var values [][]string
+		var values [][2]string
 		for j, column := range e.Destination.Columns {
 			value := "NULL"
 			if row[j] != nil {
 				value = visible(*row[j])
 			}
-			values = append(values, []string{"  " + column.Name, value})
+			values = append(values, [2]string{column.Name, value})
 		}
-		printTable(p.out, values[0], values[1:])
+		printNamed(w, width, values)
 	}
 }
 
 // visible keeps a value on its line.
 func visible(value string) string {
 	return strings.NewReplacer("\n", `\n`, "\t", `\t`, "\r", `\r`, "\x1b", `\x1b`).Replace(value)
-}
-
-// wrap breaks a text into lines of at most so many letters, at spaces.
-func wrap(text string, letters int) string {
-	var lines []string
-	line := ""
-	for _, word := range strings.Fields(text) {
-		if line != "" && len([]rune(line))+1+len([]rune(word)) > letters {
-			lines, line = append(lines, line), ""
-		}
-		line = strings.TrimSpace(line + " " + word)
-	}
-	return strings.Join(append(lines, line), "\n")
 }
