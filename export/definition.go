@@ -121,11 +121,15 @@ type Input struct {
 	// Start and End are both nil for a run of the schedule, and both set otherwise.
 	Start *time.Time
 	End   *time.Time
+	// Backfill is the workflow id of the backfill that started the run, which then gives way to live runs; empty for others.
+	Backfill string
 }
 
-type inputTimes struct {
-	Start *time.Time `json:"start,omitempty"`
-	End   *time.Time `json:"end,omitempty"`
+// inputOfRun are the fields of Input that a definition has not.
+type inputOfRun struct {
+	Start    *time.Time `json:"start,omitempty"`
+	End      *time.Time `json:"end,omitempty"`
+	Backfill string     `json:"backfill,omitempty"`
 }
 
 // Interval is the interval that was asked for, or nil when the schedule decides.
@@ -142,38 +146,38 @@ func (in Input) Interval() (*Interval, error) {
 }
 
 // MarshalJSON writes the definition's fields and the destination's block side by side.
-func (d Definition) MarshalJSON() ([]byte, error) { return marshalDefinition(d, inputTimes{}) }
+func (d Definition) MarshalJSON() ([]byte, error) { return marshalDefinition(d, inputOfRun{}) }
 
 // UnmarshalJSON reads what MarshalJSON writes and refuses fields that nobody knows.
 func (d *Definition) UnmarshalJSON(data []byte) error {
-	var times inputTimes
-	if err := unmarshalDefinition(data, d, &times); err != nil {
+	var run inputOfRun
+	if err := unmarshalDefinition(data, d, &run); err != nil {
 		return err
 	}
-	if times.Start != nil || times.End != nil {
-		return Errorf(KindConfig, "export %q: start and end belong to a run, not to a definition", d.Name)
+	if run != (inputOfRun{}) {
+		return Errorf(KindConfig, "export %q: start, end and backfill belong to a run, not to a definition", d.Name)
 	}
 	return nil
 }
 
 // MarshalJSON writes the definition's fields, the destination's block, start and end side by side.
 func (in Input) MarshalJSON() ([]byte, error) {
-	return marshalDefinition(in.Definition, inputTimes{in.Start, in.End})
+	return marshalDefinition(in.Definition, inputOfRun{in.Start, in.End, in.Backfill})
 }
 
 // UnmarshalJSON reads what MarshalJSON writes and refuses fields that nobody knows.
 func (in *Input) UnmarshalJSON(data []byte) error {
-	var times inputTimes
-	if err := unmarshalDefinition(data, &in.Definition, &times); err != nil {
+	var run inputOfRun
+	if err := unmarshalDefinition(data, &in.Definition, &run); err != nil {
 		return err
 	}
-	in.Start, in.End = times.Start, times.End
+	in.Start, in.End, in.Backfill = run.Start, run.End, run.Backfill
 	return nil
 }
 
-func marshalDefinition(d Definition, times inputTimes) ([]byte, error) {
+func marshalDefinition(d Definition, run inputOfRun) ([]byte, error) {
 	var blocks [][]byte
-	for _, part := range []any{plainDefinition(d), times} {
+	for _, part := range []any{plainDefinition(d), run} {
 		encoded, err := json.Marshal(part)
 		if err != nil {
 			return nil, fmt.Errorf("encode definition of %q: %w", d.Name, err)
@@ -196,7 +200,7 @@ var definitionFields = []string{
 	"name", "title", "team", "model", "columns", "filters", "connection", "every", "offset", "time_zone", "chunk_rows", "chunk_bytes", "give_up_after", "proof", "order",
 }
 
-func unmarshalDefinition(data []byte, d *Definition, times *inputTimes) error {
+func unmarshalDefinition(data []byte, d *Definition, run *inputOfRun) error {
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(data, &fields); err != nil {
 		var other *json.UnmarshalTypeError
@@ -209,12 +213,12 @@ func unmarshalDefinition(data []byte, d *Definition, times *inputTimes) error {
 	if err := json.Unmarshal(data, &plain); err != nil {
 		return definitionError(fields, err)
 	}
-	if err := json.Unmarshal(data, times); err != nil {
+	if err := json.Unmarshal(data, run); err != nil {
 		return Errorf(KindConfig, "start and end must be RFC 3339 times such as \"2026-11-23T10:00:00Z\": %w", err)
 	}
 	var unknown []string
 	for name := range fields {
-		if !slices.Contains(definitionFields, name) && name != "start" && name != "end" {
+		if !slices.Contains(definitionFields, name) && name != "start" && name != "end" && name != "backfill" {
 			unknown = append(unknown, name)
 		}
 	}

@@ -9,8 +9,10 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -63,7 +65,14 @@ func TestThePageOnTemporal(tt *testing.T) {
 	t.events = behind(t, hour(24).Start)
 	t.load(24, 1)
 	t.work()
-	page := blocks(tt, "../docs/temporal.md")
+	t.page("../docs/temporal.md", 10)
+}
+
+// page runs the commands of a page.
+func (t *thread) page(path string, atLeast int) {
+	t.Helper()
+	page := blocks(t.T, path)
+	name := strings.TrimPrefix(path, "../")
 	commands := 0
 	for i, block := range page {
 		if block.language != "sh" {
@@ -77,10 +86,10 @@ func TestThePageOnTemporal(tt *testing.T) {
 		try := func() error {
 			output, err := t.shell(block.text)
 			if err != nil {
-				return fmt.Errorf("docs/temporal.md:%d: %w\n%s", block.line, err, output)
+				return fmt.Errorf("%s:%d: %w\n%s", name, block.line, err, output)
 			}
 			if missing := missingLine(output, sees); missing != "" {
-				return fmt.Errorf("docs/temporal.md:%d: the page says that one sees\n%s\nbut one sees\n%s", block.line, missing, output)
+				return fmt.Errorf("%s:%d: the page says that one sees\n%s\nbut one sees\n%s", name, block.line, missing, output)
 			}
 			if os.Getenv("SHOW") != "" {
 				fmt.Printf("=== %s\n%s\n", block.text, output)
@@ -88,26 +97,43 @@ func TestThePageOnTemporal(tt *testing.T) {
 			return nil
 		}
 		if looks.MatchString(block.text) {
-			testworld.Eventually(tt, patience, try)
+			testworld.Eventually(t.T, patience, try)
 		} else if err := try(); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if commands < 10 {
-		t.Errorf("the page has %d commands only", commands)
+	if commands < atLeast {
+		t.Errorf("%s has %d commands only", name, commands)
 	}
 }
 
+// built builds bin/millrace of the present tree, once, and gives its folder.
+var built = sync.OnceValues(func() (folder string, err error) {
+	if folder, err = filepath.Abs("../bin"); err != nil {
+		return "", err
+	}
+	build := exec.Command("go", "build", "-o", filepath.Join(folder, "millrace"), "../cmd/millrace")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if output, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build millrace: %w\n%s", err, output)
+	}
+	return folder, nil
+})
+
 // shell runs a block as a person would who has the repository before him and the thread's namespace in his environment.
 func (t *thread) shell(text string) (string, error) {
+	folder, err := built()
+	if err != nil {
+		return "", err
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	command := exec.CommandContext(ctx, "bash", "-eu", "-c", text)
 	command.Dir = ".."
-	command.Env = append(os.Environ(), "TEMPORAL_NAMESPACE="+t.Name, "HOME="+t.TempDir(), "NO_COLOR=1")
+	command.Env = append(os.Environ(), "TEMPORAL_NAMESPACE="+t.Name, "HOME="+t.TempDir(), "NO_COLOR=1", "PATH="+folder+":"+os.Getenv("PATH"))
 	var output bytes.Buffer
 	command.Stdout, command.Stderr = &output, &output
-	err := command.Run()
+	err = command.Run()
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
 		err = fmt.Errorf("exit code %d", exit.ExitCode())

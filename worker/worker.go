@@ -88,8 +88,8 @@ const heartbeatThrottle = 5 * time.Second
 // deployment versioning the three are of the same version, and runs go over to the version that becomes current.
 func Register(registry sdk.Registry, steps *activities.Steps) {
 	for name, story := range map[string]any{
-		workflows.NameExport: workflows.Export, workflows.NameCheck: workflows.Check, workflows.NameVerify: workflows.Verify,
-		workflows.NameEstimate: workflows.Estimate,
+		workflows.NameExport: workflows.Export, workflows.NameBackfill: workflows.Backfill,
+		workflows.NameCheck: workflows.Check, workflows.NameVerify: workflows.Verify, workflows.NameEstimate: workflows.Estimate,
 	} {
 		// Histories of every release replay, so a run may go over to a new build: see docs/decisions/0019-worker-versions.md.
 		registry.RegisterWorkflowWithOptions(story, workflow.RegisterOptions{Name: name, VersioningBehavior: workflow.VersioningBehaviorAutoUpgrade})

@@ -114,6 +114,8 @@ func newExportRun(ctx workflow.Context, text json.RawMessage) (*exportRun, error
 		priority:   priorityLive,
 	}
 	switch {
+	case input.Backfill != "":
+		run.queue, run.priority = QueueBulk, priorityBackfill
 	case asked != nil:
 		run.priority = priorityManual
 	case now.Sub(interval.End) > 2*interval.Length():

@@ -5,9 +5,10 @@ package workflows
 // Names of the workflows, stable for ever: people type them, and schedules hold them.
 const (
 	NameExport   = "Export"
+	NameBackfill = "Backfill"
+	NameEstimate = "Estimate"
 	NameCheck    = "Check"
 	NameVerify   = "Verify"
-	NameEstimate = "Estimate"
 )
 
 // Task queues. Live and bulk work have slots of their own, so that a backfill never takes those of live runs.
@@ -17,10 +18,18 @@ const (
 	QueueBulk    = "millrace-bulk" // chunks of runs of the past
 )
 
-// Names of the queries of Export.
+// Names of the queries of Export and Backfill.
 const (
-	QueryProgress = "progress" // export.Progress
-	QueryPlan     = "plan"     // export.Plan, or null before there is one
+	QueryProgress = "progress" // export.Progress, or export.BackfillProgress
+	QueryPlan     = "plan"     // export.Plan, or null before there is one; of Export only
+)
+
+// Names of the updates of Backfill. Each takes one Wish and answers with the export.BackfillProgress after it.
+const (
+	UpdatePause          = "pause"           // starts nothing more; what runs goes on
+	UpdateResume         = "resume"          // goes on
+	UpdateSetParallelism = "set_parallelism" // changes how many runs are under way at once
+	UpdateCancel         = "cancel"          // starts nothing more, and cancels what runs
 )
 
 // Priorities of activities, 1 first. They order tasks within a queue on servers that know priorities.

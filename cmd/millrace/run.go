@@ -14,7 +14,7 @@ import (
 	"github.com/millrace/millrace/starter"
 )
 
-// maxIntervals bounds one call of run; more than that is a backfill, which Temporal keeps going by itself.
+// maxIntervals bounds one call of run; more than that is a backfill.
 const maxIntervals = 1000
 
 // runResult is one interval of a call of run.
@@ -48,9 +48,7 @@ cancelled has not failed. To see what it would repeat: millrace runs NAME --fail
 --dry-run starts nothing, and estimates what the runs would read and write, as millrace estimate
 does.
 
-Ctrl-C stops following; the runs go on. For long ranges let Temporal do it:
-  temporal schedule backfill --schedule-id NAME --overlap-policy AllowAll \
-    --start-time TIME --end-time TIME`,
+Ctrl-C stops following; the runs go on. For long ranges: millrace backfill`,
 		Example: `  millrace run shop-events --start 2026-11-23T10:00:00Z --end 2026-11-23T12:00:00Z
   millrace run shop-events --failed`,
 		Args: exactly(1, "the name of an export"),
@@ -84,7 +82,7 @@ Ctrl-C stops following; the runs go on. For long ranges let Temporal do it:
 					return err
 				}
 				if span.Length()/maxIntervals > time.Duration(definition.Every) {
-					return usagef("%s to %s has more than %s intervals of %s, which is what one call takes: use `temporal schedule backfill --schedule-id %s --overlap-policy AllowAll --start-time … --end-time …`",
+					return usagef("%[1]s to %[2]s has more than %[3]s intervals of %[4]s, which is what one call takes: use `millrace backfill %[5]s --start %[1]s --end %[2]s`",
 						clock(span.Start), clock(span.End), count(maxIntervals), definition.Every, args[0])
 				}
 				intervals, err := starter.Intervals(definition, span)

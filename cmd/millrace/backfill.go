@@ -1,0 +1,234 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/millrace/millrace/export"
+	"github.com/millrace/millrace/internal/telemetry"
+	"github.com/millrace/millrace/starter"
+	"github.com/millrace/millrace/workflows"
+)
+
+// backfillFlags are the flags of backfill.
+type backfillFlags struct {
+	start, end    string
+	newestFirst   bool
+	parallel      int
+	stopAtFailure bool
+	detach        bool
+
+	follow, pause, resume, cancel bool
+	setParallel                   int
+	note                          string
+}
+
+func (p *program) backfill() *cobra.Command {
+	var flags backfillFlags
+	command := &cobra.Command{
+		Use:     "backfill NAME [--start TIME] [--end TIME]",
+		GroupID: groupWork,
+		Short:   "Export a long past range, as a workflow of its own that gives way to live runs",
+		Long: `Export the intervals of a past range that are not published yet. A workflow in Temporal does it,
+one for each export at a time: it keeps a few runs under way, skips what is published, awaits what
+runs, and goes on when a run fails. Its runs use slots of their own, and so leave those of live runs
+alone. Both ends must be boundaries of the export's grid.
+
+Without --start it begins with the earliest row of events. Without --end it goes on until it has
+come to the present, where the schedule takes over: both cut time by the same grid, and what the one
+has under way or done the other leaves alone.
+
+Ctrl-C stops following; the backfill goes on. Called again with the same range it is followed again.
+
+What is under way is shown by --follow, and led by --pause, --resume, --set-parallel and --cancel,
+the first and the last with a --note for others to read. --cancel cancels its runs, too; what they
+had published stays.
+
+Exit code 3 says that runs have failed. They are repeated by: millrace run NAME --failed`,
+		Example: `  millrace backfill shop-events --start 2026-01-01T00:00:00Z --end 2026-11-01T00:00:00Z
+  millrace backfill shop-events --newest-first --parallel 8 --detach
+  millrace backfill shop-events --pause --note "the lake is being moved"`,
+		Args: exactly(1, "the name of an export"),
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+			return p.completeExports(cmd.Context(), args)
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if update, wish := flags.wish(cmd); update != "" {
+				return p.controlBackfill(cmd.Context(), args[0], update, wish)
+			}
+			if flags.note != "" {
+				return usagef("--note: it is a note on --pause or --cancel, and neither is given")
+			}
+			if flags.follow {
+				return p.followBackfill(cmd.Context(), args[0])
+			}
+			return p.startBackfill(cmd.Context(), args[0], flags)
+		},
+	}
+	set := command.Flags()
+	set.StringVar(&flags.start, "start", "", "start of the range, an RFC 3339 `time`; the earliest row of events when left out")
+	set.StringVar(&flags.end, "end", "", "end of the range, an RFC 3339 `time`; the present, as it moves on, when left out")
+	set.BoolVar(&flags.newestFirst, "newest-first", false, "begin with the latest interval")
+	set.IntVar(&flags.parallel, "parallel", 0, fmt.Sprintf("how many runs are under way at once, up to %d (default %d)", export.MaxParallel, export.DefaultParallel))
+	set.BoolVar(&flags.stopAtFailure, "stop-at-failure", false, "start nothing more once a run has failed")
+	set.BoolVar(&flags.detach, "detach", false, "start it and do not follow it")
+	set.BoolVar(&flags.follow, "follow", false, "follow the backfill that is under way")
+	set.BoolVar(&flags.pause, "pause", false, "have it start nothing more; what runs goes on")
+	set.BoolVar(&flags.resume, "resume", false, "have it go on after a pause")
+	set.IntVar(&flags.setParallel, "set-parallel", 0, "change how many runs are under way at once")
+	set.BoolVar(&flags.cancel, "cancel", false, "end it, and cancel its runs")
+	set.StringVar(&flags.note, "note", "", "who wants it, and why: shown in the UI beside --pause and --cancel")
+	command.MarkFlagsMutuallyExclusive("follow", "pause", "resume", "set-parallel", "cancel", "start")
+	command.MarkFlagsMutuallyExclusive("follow", "pause", "resume", "set-parallel", "cancel", "end")
+	return command
+}
+
+// wish is what is wanted of a backfill that is under way; the update is empty when a flag asks for something else.
+func (f backfillFlags) wish(command *cobra.Command) (update string, wish workflows.Wish) {
+	wish.Note = f.note
+	switch {
+	case f.pause:
+		return workflows.UpdatePause, wish
+	case f.resume:
+		return workflows.UpdateResume, wish
+	case f.cancel:
+		return workflows.UpdateCancel, wish
+	case command.Flags().Changed("set-parallel"):
+		wish.Parallel = f.setParallel
+		return workflows.UpdateSetParallelism, wish
+	}
+	return "", wish
+}
+
+func (p *program) startBackfill(ctx context.Context, name string, flags backfillFlags) error {
+	within, err := parseBounds(flags.start, flags.end)
+	if err != nil {
+		return err
+	}
+	return p.withStarter(ctx, func(t *temporal, s *starter.Starter) error {
+		definition, err := s.Definition(ctx, name)
+		if err != nil {
+			return err
+		}
+		wanted := export.Backfill{Definition: definition, NewestFirst: flags.newestFirst, Parallel: flags.parallel, StopAtFailure: flags.stopAtFailure}
+		if !within.Start.IsZero() {
+			wanted.Start = &within.Start
+		}
+		if !within.End.IsZero() {
+			wanted.End = &within.End
+		}
+		started, err := s.StartBackfill(ctx, wanted)
+		if err != nil {
+			return err
+		}
+		if flags.detach {
+			if p.json {
+				return p.printJSON(struct {
+					starter.Started
+					Link string `json:"link,omitempty"`
+				}{started, t.link(started.WorkflowID, started.RunID)})
+			}
+			fmt.Fprintf(p.out, "started: workflow %s\nfollow it: millrace backfill %s --follow\n", started.WorkflowID, name)
+			return nil
+		}
+		if link := t.link(started.WorkflowID, started.RunID); link != "" && !p.json {
+			fmt.Fprintln(p.err, link)
+		}
+		return p.follow(ctx, s, name)
+	})
+}
+
+func (p *program) followBackfill(ctx context.Context, name string) error {
+	return p.withStarter(ctx, func(_ *temporal, s *starter.Starter) error { return p.follow(ctx, s, name) })
+}
+
+// follow shows a backfill until it has ended: one line that changes on a terminal, elsewhere a line whenever a tenth more
+// is done or it stands otherwise.
+func (p *program) follow(ctx context.Context, s *starter.Starter, name string) error {
+	width, last := telemetry.Columns(p.err), ""
+	progress, err := s.FollowBackfill(ctx, name, func(progress export.BackfillProgress) {
+		switch {
+		case p.json:
+		case width > 0:
+			fmt.Fprintf(p.err, "\r\x1b[K%s", cut(backfillLine(progress), width))
+		default:
+			if step := fmt.Sprint(progress.State, progress.Parallel, progress.Failed, 10*progress.Settled()/max(1, progress.Intervals)); step != last {
+				last = step
+				fmt.Fprintln(p.err, backfillLine(progress))
+			}
+		}
+	})
+	if width > 0 && !p.json {
+		fmt.Fprint(p.err, "\r\x1b[K")
+	}
+	if ctx.Err() != nil {
+		return fmt.Errorf("%w: the backfill goes on without us; see `millrace backfill %s --follow`", context.Cause(ctx), name)
+	}
+	var classified *export.Error
+	if err != nil && (!errors.As(err, &classified) || progress.Export == "") {
+		return err
+	}
+	if printed := p.printBackfill(progress); printed != nil {
+		return printed
+	}
+	if err != nil {
+		return negative{err.Error()}
+	}
+	return nil
+}
+
+func (p *program) controlBackfill(ctx context.Context, name, update string, wish workflows.Wish) error {
+	return p.withStarter(ctx, func(_ *temporal, s *starter.Starter) error {
+		progress, err := s.ControlBackfill(ctx, name, update, wish)
+		if err != nil {
+			return err
+		}
+		if p.json {
+			return p.printJSON(progress)
+		}
+		fmt.Fprintln(p.out, backfillLine(progress))
+		return nil
+	})
+}
+
+// backfillLine says in a line where a backfill stands.
+func backfillLine(progress export.BackfillProgress) string {
+	line := string(progress.State)
+	if progress.Note != "" {
+		line += " (" + progress.Note + ")"
+	}
+	line += fmt.Sprintf(" · %s of %s done", count(progress.Settled()-progress.Failed), plural(progress.Intervals, "interval"))
+	if progress.Failed > 0 {
+		line += fmt.Sprintf(" · %s failed", count(progress.Failed))
+	}
+	line += fmt.Sprintf(" · %d running of %d · %s rows", progress.Running, progress.Parallel, count(progress.Rows))
+	if progress.ETA != nil {
+		line += fmt.Sprintf(" · %.1f a minute, until %s", progress.IntervalsPerMinute, progress.ETA.Format("Jan 2 15:04"))
+	}
+	return line
+}
+
+// printBackfill prints how a backfill has ended.
+func (p *program) printBackfill(progress export.BackfillProgress) error {
+	if p.json {
+		return p.printJSON(progress)
+	}
+	printTable(p.out, []string{"INTERVALS", "PUBLISHED", "BEFORE", "FAILED", "NOT DONE", "ROWS", "BYTES", "TOOK"}, [][]string{{
+		count(progress.Intervals), count(progress.Published), count(progress.AlreadyDone), count(progress.Failed), count(progress.Intervals - progress.Settled()),
+		count(progress.Rows), size(progress.Bytes), progress.Updated.Sub(progress.Started).Round(time.Second).String(),
+	}})
+	var kinds []export.Kind
+	for _, failure := range progress.Failures {
+		fmt.Fprintf(p.out, "%s failed: %s: %s\n", failure.Interval, failure.Kind, failure.Error)
+		kinds = append(kinds, failure.Kind)
+	}
+	if more := progress.Failed - len(progress.Failures); more > 0 {
+		fmt.Fprintf(p.out, "and %s more; all of them: millrace runs %s --failed\n", count(more), progress.Export)
+	}
+	p.printRunbooks(kinds)
+	return nil
+}
