@@ -24,10 +24,11 @@ demo: ## Send 200,000 flights in and read them back from S3; STAY=1 leaves every
 		DEMO_BEGAN=$$began LDFLAGS='$(LDFLAGS)' bin/demo $(if $(STAY),--stay)
 
 .PHONY: up
-up: build ## Start the outside world and Millrace in it, with examples/millrace.yaml, until Ctrl-C
-	@echo 'make up: Temporal UI http://127.0.0.1:8233, capture http://127.0.0.1:8000; addresses for other shells: . .devstack/data/world.env'
-	@echo 'make up: Ctrl-C takes everything down; what was stored stays in .devstack/data for the next time'
-	@bin/devstack -- bin/millrace up --config examples/millrace.yaml
+up: export MILLRACE_LISTEN ?= 127.0.0.1:8000
+up: build ## Start the outside world and Millrace in it, with examples/millrace.yaml, until Ctrl-C; README.md says how to move ports
+	@bin/devstack -- sh -c 'echo "make up: Temporal UI $$TEMPORAL_UI_URL, capture http://$$MILLRACE_LISTEN; addresses for other shells: . .devstack/data/world.env"; \
+		echo "make up: Ctrl-C takes everything down; what was stored stays in .devstack/data for the next time"; \
+		exec bin/millrace up --config examples/millrace.yaml'
 
 .PHONY: test
 test: ## Run all tests, against real engines started for it

@@ -18,6 +18,7 @@ type Options struct {
 	Parts     []string       // which parts to start; all if nil
 	Early     []string       // COMMAND starts when these answer; all of Parts if nil
 	Ports     map[string]int // by Port.Name, over the defaults
+	Yield     bool           // a free port for each that is taken
 	BuildOnly bool
 	Installed bool // prefer a fit program on PATH to building ours
 	Revive    bool // a part that dies is started again
@@ -57,6 +58,9 @@ Flags:
   --build-only        build and install the tools that --parts need, print where they are, and end
 
 Environment:
+  DEVSTACK_PORTS      as --port, several separated by commas, for a devstack that make starts:
+                      DEVSTACK_PORTS=kafka=9192,s3=7171. The word free among them, or alone, takes a
+                      free port for each that is taken. Not heeded with --free
   KAFKA=apache        run the genuine Apache Kafka 4.3.1 instead of kfake; needs Java 17 and Maven
   KAFKA_BROKERS=3     run three of them, everything replicated to all, two replicas in sync for each
                       record; on the ports kafka (9092), kafka-2 (9093), kafka-3 (9094), and
@@ -101,6 +105,11 @@ func parseOptions(args []string, out io.Writer) (Options, error) {
 	if _, err := chooseS3(os.Getenv); err != nil {
 		return o, err
 	}
+	if !o.Free {
+		if err := o.readPorts(os.Getenv(portsVariable)); err != nil {
+			return o, fmt.Errorf("%s: %w", portsVariable, err)
+		}
+	}
 	o.Command = set.Args()
 	if len(o.Command) > 0 && !slices.Contains(args, "--") {
 		return o, fmt.Errorf("unexpected argument %q: a command comes after --, as in devstack -- %s", o.Command[0], strings.Join(o.Command, " "))
@@ -136,6 +145,35 @@ func parseParts(list string) ([]string, error) {
 		parts = append(parts, name)
 	}
 	return parts, nil
+}
+
+// portsVariable is the environment variable that moves ports, and yieldWord what stands in it for a free port in the place
+// of each that is taken.
+const (
+	portsVariable = "DEVSTACK_PORTS"
+	yieldWord     = "free"
+)
+
+// readPorts reads what the environment says of ports. The command line wins.
+func (o *Options) readPorts(list string) error {
+	ports := map[string]int{}
+	for entry := range strings.SplitSeq(list, ",") {
+		switch entry = strings.TrimSpace(entry); entry {
+		case "":
+		case yieldWord:
+			o.Yield = true
+		default:
+			if err := parsePort(entry, ports); err != nil {
+				return err
+			}
+		}
+	}
+	for name, number := range ports {
+		if _, given := o.Ports[name]; !given {
+			o.Ports[name] = number
+		}
+	}
+	return nil
 }
 
 func parsePort(text string, into map[string]int) error {

@@ -31,6 +31,21 @@ func TestOptionsOfACommandLine(t *testing.T) {
 	}
 }
 
+func TestPortsOfTheEnvironment(t *testing.T) {
+	t.Setenv(portsVariable, "kafka=19092, free,s3=17070")
+	o, err := parseOptions([]string{"--port", "s3=17171"}, io.Discard)
+	if want := map[string]int{"kafka": 19092, "s3": 17171}; err != nil || !o.Yield || !reflect.DeepEqual(o.Ports, want) {
+		t.Errorf("got %v, yields %t, %v", o.Ports, o.Yield, err)
+	}
+	if o, err := parseOptions([]string{"--free"}, io.Discard); err != nil || o.Yield || len(o.Ports) > 0 {
+		t.Errorf("--free heeds it: %v, yields %t, %v", o.Ports, o.Yield, err)
+	}
+	t.Setenv(portsVariable, "s4=1")
+	if _, err := parseOptions(nil, io.Discard); err == nil || !strings.HasPrefix(err.Error(), `DEVSTACK_PORTS: no port is named "s4"; there are temporal,`) {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestCommandLinesThatAreRefusedWithARemedy(t *testing.T) {
 	for _, test := range []struct{ line, want string }{
 		{"true", `unexpected argument "true": a command comes after --, as in devstack -- true`},

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 )
 
@@ -28,28 +29,54 @@ type ErrPortTaken struct {
 }
 
 func (e *ErrPortTaken) Error() string {
-	return fmt.Sprintf("%s cannot listen on 127.0.0.1:%d: the port is taken by another process; "+
-		"stop that process, or choose another port with --port %s=N, or let devstack choose all ports with --free",
-		e.Part, e.Port, e.Name)
+	return fmt.Sprintf("%s cannot listen on 127.0.0.1:%d: the port is taken by another process", e.Part, e.Port)
 }
 
-// fixedPorts gives every port its default, or what chosen says, and an error when one is taken.
-func fixedPorts(parts []Part, chosen map[string]int) (map[string]int, error) {
-	ports := map[string]int{}
-	var taken []error
+// withRemedy says of ports that cannot be had, once for all of them, what to do.
+func withRemedy(refused []error) error {
+	var flags, assignments []string
+	for _, err := range refused {
+		var taken *ErrPortTaken
+		if errors.As(err, &taken) {
+			flags, assignments = append(flags, "--port "+taken.Name+"=N"), append(assignments, taken.Name+"=N")
+		}
+	}
+	if len(flags) == 0 {
+		return errors.Join(refused...)
+	}
+	return errors.Join(append(refused, fmt.Errorf("stop what has taken them, or choose other ports, with %s, or, as for `make up`, "+
+		"with %s=%s in the environment; %s=%s takes a free port for each that is taken, and --free is a world of its own on free ports",
+		strings.Join(flags, " "), portsVariable, strings.Join(assignments, ","), portsVariable, yieldWord))...)
+}
+
+// fixedPorts gives every port its default, or what chosen says. One that is taken is an error, or, with yield and if it
+// was not chosen, becomes a free one, which is held as those of freePorts.
+func fixedPorts(dir string, parts []Part, chosen map[string]int, yield bool) (map[string]int, *Reservation, error) {
+	ports, held := map[string]int{}, &Reservation{}
+	var refused []error
 	for _, part := range parts {
 		for _, p := range part.Ports() {
-			number := p.Default
-			if n, ok := chosen[p.Name]; ok {
-				number = n
+			number, isChosen := chosen[p.Name]
+			if !isChosen {
+				number = p.Default
 			}
-			if err := claim(part, p, number); err != nil {
-				taken = append(taken, err)
+			err := claim(part, p, number)
+			if taken := new(ErrPortTaken); yield && !isChosen && errors.As(err, &taken) {
+				if number, err = held.drawIn(dir); err == nil {
+					say("port %d is taken: %s is on port %d", taken.Port, p.Name, number)
+				}
+			}
+			if err != nil {
+				refused = append(refused, err)
 			}
 			ports[p.Name] = number
 		}
 	}
-	return ports, errors.Join(taken...)
+	if len(refused) > 0 {
+		held.Close()
+		return nil, nil, withRemedy(refused)
+	}
+	return ports, held, nil
 }
 
 // claim says, for people, whether the part can have the port.
@@ -78,9 +105,6 @@ type Reservation struct{ locks []*Lock }
 // freePorts draws a free port for each that is not chosen. Two worlds that start at once never draw the
 // same: each port is held by a lock on a file in dir, which all worlds of a user share.
 func freePorts(dir string, parts []Part, chosen map[string]int) (map[string]int, *Reservation, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, nil, fmt.Errorf("make the folder of port reservations: %w", err)
-	}
 	held := &Reservation{}
 	ports := map[string]int{}
 	for _, part := range parts {
@@ -99,12 +123,19 @@ func freePorts(dir string, parts []Part, chosen map[string]int) (map[string]int,
 func (r *Reservation) take(dir string, part Part, p Port, chosen map[string]int) (int, error) {
 	n, ok := chosen[p.Name]
 	if !ok {
-		return r.draw(dir)
+		return r.drawIn(dir)
 	}
-	return n, claim(part, p, n)
+	if err := claim(part, p, n); err != nil {
+		return n, withRemedy([]error{err})
+	}
+	return n, nil
 }
 
-func (r *Reservation) draw(dir string) (int, error) {
+// drawIn draws a free port, and holds it by a lock on a file in dir, which is made if need be.
+func (r *Reservation) drawIn(dir string) (int, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return 0, fmt.Errorf("make the folder of port reservations: %w", err)
+	}
 	const attempts = 1000
 	for range attempts {
 		n := firstFreePort + rand.IntN(lastFreePort-firstFreePort+1)

@@ -31,7 +31,7 @@ type World struct {
 	variables []Variable
 	guard     *Guard
 	folder    *Lock        // nil in a throw-away folder
-	held      *Reservation // nil with fixed ports
+	held      *Reservation // of ports that were drawn; nil before they were
 
 	mu      sync.Mutex
 	running map[string]*Process
@@ -63,11 +63,11 @@ func (w *World) take() (err error) {
 		return err
 	}
 	var ports map[string]int
+	dir := filepath.Join(os.TempDir(), fmt.Sprintf("millrace-ports-%d", os.Getuid()))
 	if w.options.Free {
-		dir := filepath.Join(os.TempDir(), fmt.Sprintf("millrace-ports-%d", os.Getuid()))
 		ports, w.held, err = freePorts(dir, w.parts, w.options.Ports)
 	} else {
-		ports, err = fixedPorts(w.parts, w.options.Ports)
+		ports, w.held, err = fixedPorts(dir, w.parts, w.options.Ports, w.options.Yield)
 	}
 	if err != nil {
 		return err

@@ -3,13 +3,15 @@
 package promises
 
 import (
-	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -34,41 +36,8 @@ func TestTheFirstExportOfTheREADME(t *testing.T) {
 	if ready(t.Context(), capture) == nil {
 		t.Fatalf("something answers at %s already: stop it, this test needs the ports that people use", capture)
 	}
-	up := exec.Command("bash", "-c", lines[0])
-	up.Dir = ".."
-	up.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	var said bytes.Buffer
-	up.Stdout, up.Stderr = &said, &said
-	if err := up.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- up.Wait() }()
-	defer func() {
-		// Ctrl-C goes to all of the terminal's foreground, and so to the whole group.
-		if err := syscall.Kill(-up.Process.Pid, syscall.SIGINT); err != nil {
-			t.Errorf("interrupt make up: %v", err)
-		}
-		select {
-		case <-ended:
-		case <-time.After(2 * time.Minute):
-			t.Error("make up does not end after Ctrl-C")
-			_ = syscall.Kill(-up.Process.Pid, syscall.SIGKILL)
-			<-ended
-		}
-		if t.Failed() {
-			t.Logf("make up said:\n%s", said.String())
-		}
-	}()
-	testworld.Eventually(t, 5*time.Minute, func() error {
-		select {
-		case err := <-ended:
-			ended <- err
-			t.Fatalf("make up has ended: %v", err)
-		default:
-		}
-		return ready(t.Context(), capture)
-	})
+	up := makeUp(t, lines[0])
+	up.awaitReady(t, capture)
 
 	commands := filepath.Join(t.TempDir(), "second-shell")
 	if err := os.WriteFile(commands, []byte(strings.Join(lines[1:], "\n")), 0o600); err != nil {
@@ -87,6 +56,120 @@ func TestTheFirstExportOfTheREADME(t *testing.T) {
 			t.Errorf("the second shell does not show %s:\n%s", sees, output)
 		}
 	}
+}
+
+// The README's way around taken ports: without it `make up` ends and says which, and how to go on; with it the world is up
+// elsewhere, and says where.
+func TestTakenPortsOfTheREADME(t *testing.T) {
+	page, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	line := regexp.MustCompile("`(DEVSTACK_PORTS=free [^`]*make up)`").FindStringSubmatch(string(page))
+	if line == nil {
+		t.Fatal("README.md has no way around taken ports")
+	}
+	for _, address := range []string{"127.0.0.1:7070", "127.0.0.1:8000"} {
+		taken, err := net.Listen("tcp", address)
+		if err != nil {
+			t.Fatalf("this test takes the ports that people use: %v", err)
+		}
+		defer taken.Close()
+	}
+	refused := makeUp(t, "make up")
+	if err := <-refused.ended; err == nil {
+		t.Error("make up ends well without its ports")
+	}
+	refused.ended <- nil
+	for _, want := range []string{"s3 cannot listen on 127.0.0.1:7070: the port is taken by another process", "DEVSTACK_PORTS=s3=N", "DEVSTACK_PORTS=free"} {
+		if !strings.Contains(refused.said(t), want) {
+			t.Errorf("make up does not say %q:\n%s", want, refused.said(t))
+		}
+	}
+	refused = makeUp(t, "DEVSTACK_PORTS=free make up")
+	<-refused.ended
+	refused.ended <- nil
+	if want := "listen tcp 127.0.0.1:8000: bind: address already in use: stop what listens there, or give another address with --listen or MILLRACE_LISTEN, such as MILLRACE_LISTEN=127.0.0.1:8001"; !strings.Contains(refused.said(t), want) {
+		t.Errorf("make up does not say %q:\n%s", want, refused.said(t))
+	}
+
+	up := makeUp(t, line[1])
+	up.awaitReady(t, "http://127.0.0.1:8001/readyz")
+	environment, err := os.ReadFile("../.devstack/data/world.env")
+	if err != nil {
+		t.Fatal(err)
+	}
+	store := regexp.MustCompile(`MILLRACE_S3_ENDPOINT='http://127.0.0.1:(\d+)'`).FindStringSubmatch(string(environment))
+	if store == nil || store[1] == "7070" {
+		t.Errorf("the store is at %q:\n%s", store, environment)
+	}
+	if want := "capture http://127.0.0.1:8001;"; !strings.Contains(up.said(t), want) {
+		t.Errorf("make up does not say %q:\n%s", want, up.said(t))
+	}
+}
+
+// madeUp is a `make up` in the root of the repository. It gets its Ctrl-C when the test ends.
+type madeUp struct {
+	ended chan error
+	log   string
+}
+
+func makeUp(t *testing.T, line string) madeUp {
+	t.Helper()
+	command := exec.Command("bash", "-c", line)
+	command.Dir = ".."
+	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	up := madeUp{ended: make(chan error, 1), log: filepath.Join(t.TempDir(), "make-up")}
+	log, err := os.Create(up.log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	command.Stdout, command.Stderr = log, log
+	if err := command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() { up.ended <- command.Wait() }()
+	t.Cleanup(func() {
+		// Ctrl-C goes to all of the terminal's foreground, and so to the whole group. It may have ended by itself.
+		if err := syscall.Kill(-command.Process.Pid, syscall.SIGINT); err != nil && !errors.Is(err, syscall.ESRCH) {
+			t.Errorf("interrupt make up: %v", err)
+		}
+		select {
+		case <-up.ended:
+		case <-time.After(2 * time.Minute):
+			t.Error("make up does not end after Ctrl-C")
+			_ = syscall.Kill(-command.Process.Pid, syscall.SIGKILL)
+			<-up.ended
+		}
+		if t.Failed() {
+			t.Logf("%s said:\n%s", line, up.said(t))
+		}
+	})
+	return up
+}
+
+// said is what it has printed so far.
+func (up madeUp) said(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile(up.log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+func (up madeUp) awaitReady(t *testing.T, address string) {
+	t.Helper()
+	testworld.Eventually(t, 5*time.Minute, func() error {
+		select {
+		case err := <-up.ended:
+			up.ended <- err
+			t.Fatalf("make up has ended: %v", err)
+		default:
+		}
+		return ready(t.Context(), address)
+	})
 }
 
 // capture is where the README sends its event, asked whether it is ready.

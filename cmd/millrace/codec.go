@@ -104,7 +104,7 @@ func newEndpoint(listen, authorization string, origins []string) (codec.Endpoint
 func serveCodec(ctx context.Context, listen string, endpoint codec.Endpoint, ready func(address string)) error {
 	listener, err := net.Listen("tcp", listen)
 	if err != nil {
-		return fmt.Errorf("listen for the codec: %w", err)
+		return explainListen(fmt.Errorf("listen for the codec: %w", err), "--listen")
 	}
 	server := &http.Server{Handler: endpoint.Handler(), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute}
 	ready(listener.Addr().String())

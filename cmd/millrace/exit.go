@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"syscall"
 
 	"go.temporal.io/api/serviceerror"
 
@@ -89,6 +90,14 @@ func explain(err error, address, namespace string) error {
 		return fmt.Errorf("%w: Temporal at %s does not answer: is it up, and is TEMPORAL_ADDRESS right? %s", err, address, config.DevWorld)
 	case errors.As(err, &denied):
 		return fmt.Errorf("%w: Temporal at %s does not let us in: are TEMPORAL_API_KEY and TEMPORAL_NAMESPACE right?", err, address)
+	}
+	return err
+}
+
+// explainListen adds to an error about an address that is taken how to give another one.
+func explainListen(err error, how string) error {
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("%w: stop what listens there, or give another address with %s", err, how)
 	}
 	return err
 }

@@ -147,7 +147,7 @@ func (p *program) serve(ctx context.Context, flags processFlags, setup []string,
 	if env.MetricsListen != "" {
 		metrics, err := telemetry.ServeMetrics(env.MetricsListen, proc.registry)
 		if err != nil {
-			return err
+			return explainListen(err, "--metrics-listen or "+config.VarMetricsListen)
 		}
 		defer metrics.Close()
 		log.Info("metrics are served", "url", "http://"+metrics.Address()+"/metrics")
@@ -210,13 +210,13 @@ func (proc *process) capture() part {
 		if len(teams) == 0 {
 			return export.Errorf(export.KindConfig, "the configuration has no teams, so nobody could send events: add one, such as teams: [{id: 1, name: shop, token: mr_shop}]")
 		}
-		return capture.Run(ctx, capture.Config{
+		return explainListen(capture.Run(ctx, capture.Config{
 			Listen:     proc.env.Listen,
 			Teams:      teams,
 			Broker:     brokerConfig(proc.env),
 			Registerer: proc.registry,
 			Logger:     proc.log.With("part", "capture"),
-		})
+		}), "--listen or "+config.VarListen+", such as "+config.VarListen+"=127.0.0.1:8001")
 	}}
 }
 

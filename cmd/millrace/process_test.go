@@ -5,9 +5,14 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"github.com/millrace/millrace/internal/config"
 )
 
 func waits(ended *bool) func(context.Context) error {
@@ -75,5 +80,41 @@ func TestFormats(t *testing.T) {
 	printTable(&out, []string{"NAME", "ROWS"}, [][]string{{"a", "1"}, {"longer", ""}})
 	if want := "NAME    ROWS\na       1\nlonger\n"; out.String() != want {
 		t.Errorf("table:\n%swant\n%s", out.String(), want)
+	}
+}
+
+// A port that something else has is an error with the flag and the variable that move it.
+func TestTakenPorts(t *testing.T) {
+	other, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	taken := other.Addr().String()
+	file := filepath.Join(t.TempDir(), "millrace.yaml")
+	write(t, file, "teams:\n  - {id: 1, name: shop, token: mr_shop}\n")
+	const remedy = "address already in use: stop what listens there, or give another address with "
+	for _, test := range []struct {
+		args, variable, want string
+	}{
+		{"ingest --capture-only --listen " + taken, "", "capture: listen for events: listen tcp " + taken + ": bind: " + remedy + "--listen or MILLRACE_LISTEN, such as MILLRACE_LISTEN=127.0.0.1:8001"},
+		{"ingest --capture-only", config.VarListen, remedy + "--listen or MILLRACE_LISTEN, such as MILLRACE_LISTEN=127.0.0.1:8001"},
+		{"ingest --capture-only --metrics-listen " + taken, "", remedy + "--metrics-listen or MILLRACE_METRICS_LISTEN"},
+		{"codec --listen " + taken, "", "listen for the codec: listen tcp " + taken + ": bind: " + remedy + "--listen"},
+	} {
+		t.Run(test.args, func(t *testing.T) {
+			clearEnvironment(t)
+			t.Setenv(config.VarConfig, file)
+			t.Setenv(config.VarKafkaBrokers, "127.0.0.1:1")
+			t.Setenv(config.VarCodecKeys, "k1=env:TEST_KEY")
+			t.Setenv("TEST_KEY", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa=")
+			if test.variable != "" {
+				t.Setenv(test.variable, taken)
+			}
+			code, _, stderr := call(t, strings.Fields(test.args)...)
+			if code != exitFailed || !strings.HasSuffix(stderr, test.want+"\n") {
+				t.Errorf("exit code %d, want …%s:\n%s", code, test.want, stderr)
+			}
+		})
 	}
 }

@@ -62,7 +62,7 @@ func demo(arguments []string) int {
 	case err == nil:
 		return 0
 	case ctx.Err() != nil:
-		fmt.Fprintln(os.Stderr, "demo: stopped before it was done")
+		fmt.Fprintln(os.Stderr, "demo: stopped before it was done; its world and its log are removed, what was built stays")
 		return 130
 	}
 	fmt.Fprintf(os.Stderr, "demo: %v\n", err)
@@ -111,12 +111,8 @@ func inside(ctx context.Context, progress *Progress, options Options) (err error
 	if err != nil {
 		return fmt.Errorf("make a folder for the log: %w", err)
 	}
-	defer func() {
-		if err == nil {
-			err = os.RemoveAll(dir)
-		}
-	}()
 	signalled := ctx
+	defer func() { err = leave(dir, err, signalled.Err() != nil) }()
 	ctx, lost := context.WithCancelCause(ctx)
 	defer lost(nil)
 	log := filepath.Join(dir, "millrace.log")
@@ -139,12 +135,12 @@ func inside(ctx context.Context, progress *Progress, options Options) (err error
 	jobBegan := time.Now()
 	result, err := job.run(ctx)
 	if err != nil {
-		return fmt.Errorf("%w (the log of millrace is %s)", err, log)
+		return err
 	}
 	times := Times{
 		SetUp: options.SetUpUntil.Sub(options.Began), World: jobBegan.Sub(options.SetUpUntil), Job: time.Since(jobBegan),
 	}
-	report(os.Stdout, result, times)
+	report(os.Stdout, result, times, options.Stay || options.Then != "")
 	if err := times.keepCold(); err != nil {
 		progress.Say("note the time of this cold start: %v", err)
 	}
@@ -162,6 +158,15 @@ func inside(ctx context.Context, progress *Progress, options Options) (err error
 		}
 	}
 	return err
+}
+
+// leave removes the folder of the log, unless something failed: then the error says where it is. Who stops the demo
+// wants nothing of it.
+func leave(dir string, err error, stopped bool) error {
+	if err == nil || stopped {
+		return errors.Join(err, os.RemoveAll(dir))
+	}
+	return fmt.Errorf("%w\nthe log of millrace is kept in %s: remove the folder when you have read it", err, dir)
 }
 
 // then runs the command of --then.

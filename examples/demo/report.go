@@ -62,8 +62,8 @@ func (r *Result) startedBy(manifest Manifest) string {
 	return "its backfill"
 }
 
-// report writes the result for people.
-func report(out io.Writer, r *Result, times Times) {
+// report writes the result for people. Pages and stores are named while they are up: up says whether they are after it.
+func report(out io.Writer, r *Result, times Times, up bool) {
 	line := strings.Repeat("─", columns)
 	verdict := "everything came back as it was sent"
 	if !r.OK() {
@@ -82,7 +82,7 @@ func report(out io.Writer, r *Result, times Times) {
 		commas(r.exported()), plural(len(r.withRows()), "run"), plural(len(r.Files), "file"), size(bytes), clock(r.Applied))
 	reportRuns(out, r)
 	reportComparisons(out, r)
-	reportAddresses(out, r)
+	reportAddresses(out, r, up)
 	times.report(out)
 	fmt.Fprintln(out, line)
 }
@@ -126,12 +126,17 @@ func reportComparisons(out io.Writer, r *Result) {
 	fmt.Fprintln(out)
 }
 
-func reportAddresses(out io.Writer, r *Result) {
-	fmt.Fprintf(out, " schedule  %s\n", r.World.scheduleURL(exportName))
-	for _, manifest := range r.withRows() {
-		fmt.Fprintf(out, " run       %s\n", r.World.workflowURL(manifest.By.WorkflowID))
+func reportAddresses(out io.Writer, r *Result, up bool) {
+	if up {
+		fmt.Fprintf(out, " schedule  %s\n", r.World.scheduleURL(exportName))
+		for _, manifest := range r.withRows() {
+			fmt.Fprintf(out, " run       %s\n", r.World.workflowURL(manifest.By.WorkflowID))
+		}
+		fmt.Fprintf(out, " bucket    %s, bucket %s, keys\n", r.World.S3Endpoint, r.World.Bucket)
+	} else {
+		fmt.Fprintf(out, " pages     everything goes down now; `make demo STAY=1` keeps schedule, runs and files up\n")
+		fmt.Fprintf(out, " bucket    %s had the keys\n", r.World.Bucket)
 	}
-	fmt.Fprintf(out, " bucket    %s, bucket %s, keys\n", r.World.S3Endpoint, r.World.Bucket)
 	for _, manifest := range r.withRows() {
 		for _, receipt := range manifest.Receipts {
 			fmt.Fprintf(out, "           %s/%s\n", exportPrefix, receipt.Location)

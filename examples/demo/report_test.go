@@ -30,15 +30,29 @@ func someResult() *Result {
 	return result
 }
 
-func reportText(result *Result) string {
+func reportText(result *Result) string { return reportOf(result, false) }
+
+func reportOf(result *Result, up bool) string {
 	var out bytes.Buffer
-	report(&out, result, Times{SetUp: 4 * time.Second, World: time.Second, Job: 2 * time.Minute})
+	report(&out, result, Times{SetUp: 4 * time.Second, World: time.Second, Job: 2 * time.Minute}, up)
 	return out.String()
+}
+
+// Addresses are of use only while somebody answers at them.
+func TestReportNamesAddressesThatLive(t *testing.T) {
+	t.Setenv("MILLRACE_CACHE", t.TempDir())
+	stays, goes := reportOf(someResult(), true), reportOf(someResult(), false)
+	if !strings.Contains(stays, "http://127.0.0.1:8233/namespaces/default/schedules/flights\n") || !strings.Contains(stays, "http://127.0.0.1:7070") {
+		t.Errorf("it stays up, and the report does not say where:\n%s", stays)
+	}
+	if strings.Contains(goes, "http://") || !strings.Contains(goes, "`make demo STAY=1` keeps schedule, runs and files up") {
+		t.Errorf("it goes down, and the report does not say so:\n%s", goes)
+	}
 }
 
 func TestReportFitsATerminalAndSaysHowItWent(t *testing.T) {
 	t.Setenv("MILLRACE_CACHE", t.TempDir())
-	text := reportText(someResult())
+	text := reportText(someResult()) + reportOf(someResult(), true)
 	for line := range strings.Lines(text) {
 		if width := utf8.RuneCountInString(strings.TrimRight(line, "\n")); width > columns {
 			t.Errorf("%d columns: %s", width, line)
