@@ -28,15 +28,13 @@ type estimator struct {
 	*Steps
 	definition export.Definition
 	answer     export.Estimate
-	// open tells that rows of the range may still arrive.
-	open bool
 	// told is what the destination says; nil when it cannot be asked.
 	told *destinations.Foretold
 	// counted has each interval of the range, and planned the chunks of those that were planned, by their place in it.
 	counted []eventstore.Counted
 	planned map[int][]export.Chunk
-	// chunkRows is about how many rows a chunk holds.
-	chunkRows uint64
+	// rule is the plan's, but for the interval: how many rows a chunk holds, and so on.
+	rule eventstore.PlanQuery
 }
 
 func (e *estimator) estimate(ctx context.Context, task export.EstimateTask) error {
@@ -53,6 +51,9 @@ func (e *estimator) estimate(ctx context.Context, task export.EstimateTask) erro
 	}
 	pieces, err := e.countBytes(ctx)
 	if err != nil {
+		return err
+	}
+	if err := e.fitFiles(ctx); err != nil {
 		return err
 	}
 	reads, err := e.Events.EstimateRead(ctx, e.chunk(e.answer.Span, export.Chunk{}))
@@ -86,11 +87,12 @@ func (e *estimator) begin(ctx context.Context, task export.EstimateTask) ([]expo
 	if len(intervals) > export.MaxEstimated {
 		return nil, export.Errorf(export.KindConfig, "%s has %d intervals, at most %d are estimated at a time: give a shorter range", task.Span, len(intervals), export.MaxEstimated)
 	}
-	e.chunkRows, e.planned = e.definition.ChunkRows, map[int][]export.Chunk{}
+	e.planned = map[int][]export.Chunk{}
 	e.answer = export.Estimate{Export: e.definition.Name, Span: task.Span, Intervals: len(intervals)}
 	e.answer.Destination = export.Arrangement{Kind: e.definition.Destination, Columns: []export.PlacedColumn{}}
 	e.answer.Incomplete, err = e.incomplete(ctx, e.definition.Model.Settle, task.Span.End)
-	e.open = e.answer.Incomplete != ""
+	e.rule = planQuery(e.definition, e.run(task.Span), e.definition.ChunkRows, "estimate")
+	e.rule.Open = e.answer.Incomplete != ""
 	return intervals, err
 }
 
@@ -164,9 +166,10 @@ func (e *estimator) chunk(interval export.Interval, chunk export.Chunk) eventsto
 }
 
 // plan asks for the chunks of an interval.
-func (e *estimator) plan(interval export.Interval, chunkRows uint64) eventstore.PlanQuery {
-	query := planQuery(e.definition, e.run(interval), chunkRows, "estimate")
-	query.Open = e.open
+func (e *estimator) plan(interval export.Interval) eventstore.PlanQuery {
+	query := e.rule
+	query.Interval = interval
+	query.LogComment = "millrace estimate " + e.run(interval).String()
 	return query
 }
 

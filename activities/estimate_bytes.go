@@ -16,8 +16,8 @@ const (
 	samplePoints = 16
 	// pieceRows and pieceBytes bound what is encoded at a place: a whole chunk, or a piece of a larger one.
 	pieceRows, pieceBytes = 250_000, 64 << 20
-	// wholeRows and wholeBytes bound a range that is encoded whole.
-	wholeRows, wholeBytes = 500_000, 64 << 20
+	// wholeRows, wholeBytes and wholeChunks bound a range that is encoded whole.
+	wholeRows, wholeBytes, wholeChunks = 500_000, 64 << 20, 32
 	// sampleTime bounds all encoding, for somebody waits: the places that were encoded until then count.
 	sampleTime = 45 * time.Second
 )
@@ -56,7 +56,7 @@ func (e *estimator) countBytes(ctx context.Context) ([]piece, error) {
 // bytes of all, in an order in which any first few of them are spread evenly, too. A place may be in the piece of another.
 func (e *estimator) pieces(ctx context.Context) (pieces []piece, whole bool, err error) {
 	filled := e.bySize()
-	whole = e.answer.Rows <= wholeRows && e.answer.ValueBytes <= wholeBytes && e.answer.ChunksPlanned && e.answer.Chunks <= samplePoints
+	whole = e.answer.Rows <= wholeRows && e.answer.ValueBytes <= wholeBytes && e.answer.ChunksPlanned && e.answer.Chunks <= wholeChunks
 	if whole {
 		for _, i := range filled {
 			chunks, err := e.chunksOf(ctx, i)
@@ -98,8 +98,8 @@ func (e *estimator) pieceAt(ctx context.Context, i int, share float64) (piece, e
 	}
 	found := chunkAt(chunks, share)
 	if found.Rows > pieceRows || found.Bytes > pieceBytes {
-		finer := e.plan(e.counted[i].Interval, min(pieceRows, e.chunkRows))
-		finer.TargetBytes = min(pieceBytes, e.definition.ChunkBytes)
+		finer := e.plan(e.counted[i].Interval)
+		finer.TargetRows, finer.TargetBytes = min(pieceRows, finer.TargetRows), min(pieceBytes, finer.TargetBytes)
 		if chunks, err = e.Events.PlanChunks(ctx, finer); err != nil {
 			return piece{}, err
 		}

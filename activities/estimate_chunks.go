@@ -30,7 +30,7 @@ func (e *estimator) count(ctx context.Context, intervals []export.Interval) erro
 			e.counted[0].Rows, e.counted[0].Bytes = e.counted[0].Rows+chunk.Rows, e.counted[0].Bytes+chunk.Bytes
 		}
 	} else {
-		counted, err := e.Events.CountIntervals(ctx, e.plan(e.answer.Span, e.chunkRows), intervals)
+		counted, err := e.Events.CountIntervals(ctx, e.rule, intervals)
 		if err != nil {
 			return err
 		}
@@ -50,7 +50,7 @@ func (e *estimator) planInterval(ctx context.Context, i int) ([]export.Chunk, er
 	if chunks, done := e.planned[i]; done {
 		return chunks, nil
 	}
-	chunks, err := e.Events.PlanChunks(ctx, e.plan(e.counted[i].Interval, e.chunkRows))
+	chunks, err := e.Events.PlanChunks(ctx, e.plan(e.counted[i].Interval))
 	if err != nil {
 		return nil, err
 	}
@@ -68,7 +68,7 @@ func (e *estimator) chunksOf(ctx context.Context, i int) ([]export.Chunk, error)
 }
 
 func (e *estimator) isOneChunk(i int) bool {
-	return e.plan(e.counted[i].Interval, e.chunkRows).OneChunk(e.counted[i])
+	return e.rule.OneChunk(e.counted[i])
 }
 
 // bySize lists the intervals that have rows, the smallest first.
@@ -103,7 +103,7 @@ func (e *estimator) countChunks(ctx context.Context) error {
 	}
 	chunks, full, filling, left := len(filled)-len(large), 0.0, 0.0, 0.0
 	for _, i := range large {
-		amount := e.plan(e.counted[i].Interval, e.chunkRows).ChunksFor(e.counted[i])
+		amount := e.rule.ChunksFor(e.counted[i])
 		planned, done := e.planned[i]
 		if !done {
 			left += amount
@@ -118,12 +118,73 @@ func (e *estimator) countChunks(ctx context.Context) error {
 	return nil
 }
 
-// try holds the count of the whole range against that of some intervals by themselves.
-func (e *estimator) try(ctx context.Context, filled []int) error {
-	if e.definition.Model.BuiltIn() || len(e.counted) == 1 || e.open {
+// fitFiles counts chunks again where a file would be larger than the destination takes: the plan of such a run is closed, and
+// the next has chunks of as many rows as fit. See export.TooLarge.
+func (e *estimator) fitFiles(ctx context.Context) error {
+	if e.told == nil || e.told.MaxFile == 0 || e.answer.Rows == 0 {
 		return nil
 	}
-	for _, i := range spread(filled, tried) {
+	perAmount := float64(e.answer.Bytes) / amount(e.answer.Rows, e.answer.ValueBytes)
+	for range maxCuts {
+		largest, err := e.largestChunk(ctx)
+		if err != nil {
+			return err
+		}
+		file := perAmount * amount(largest.Rows, largest.Bytes)
+		if file <= float64(e.told.MaxFile) || largest.Rows == 1 {
+			break
+		}
+		e.rule.TargetRows = max(1, uint64(float64(largest.Rows)*float64(e.told.MaxFile)/file*roomForLarger))
+		clear(e.planned)
+		if err := e.countChunks(ctx); err != nil {
+			return err
+		}
+	}
+	if e.rule.TargetRows < e.definition.ChunkRows {
+		e.note("files of %d rows would be larger than the destination takes: runs close their first revision, and have chunks of about %d rows in the next; make chunk_rows smaller to plan them so at once",
+			e.definition.ChunkRows, e.rule.TargetRows)
+	}
+	return nil
+}
+
+const (
+	// maxCuts is how many revisions a run closes at most for files that are too large.
+	maxCuts = 5
+	// roomForLarger is left in a file for rows that are larger than those that were measured.
+	roomForLarger = 0.9
+)
+
+// largestChunk is the largest of the chunks that are known.
+func (e *estimator) largestChunk(ctx context.Context) (largest export.Chunk, err error) {
+	for i, counted := range e.counted {
+		if _, done := e.planned[i]; !done && (counted.Rows == 0 || !e.isOneChunk(i)) {
+			continue
+		}
+		chunks, err := e.chunksOf(ctx, i)
+		if err != nil {
+			return largest, err
+		}
+		for _, chunk := range chunks {
+			if amount(chunk.Rows, chunk.Bytes) > amount(largest.Rows, largest.Bytes) {
+				largest = chunk
+			}
+		}
+	}
+	return largest, nil
+}
+
+// try holds the count of the whole range against that of some intervals by themselves, with rows and without.
+func (e *estimator) try(ctx context.Context, filled []int) error {
+	if e.definition.Model.BuiltIn() || len(e.counted) == 1 || e.rule.Open {
+		return nil
+	}
+	var empty []int
+	for i, counted := range e.counted {
+		if counted.Rows == 0 {
+			empty = append(empty, i)
+		}
+	}
+	for _, i := range slices.Concat(spread(filled, tried), spread(empty, tried)) {
 		chunks, err := e.planInterval(ctx, i)
 		if err != nil {
 			return err
