@@ -30,9 +30,11 @@ type estimator struct {
 	answer     export.Estimate
 	// told is what the destination says; nil when it cannot be asked.
 	told *destinations.Foretold
-	// counted has each interval of the range, and planned the chunks of those that were planned, by their place in it.
-	counted []eventstore.Counted
-	planned map[int][]export.Chunk
+	// counted has each interval of the range, and planned the chunks of those that were planned, by their place in it; cutFiner
+	// has the pieces of those whose chunks are too large to be encoded whole.
+	counted  []eventstore.Counted
+	planned  map[int][]export.Chunk
+	cutFiner map[int][]export.Chunk
 	// rule is the plan's, but for the interval: how many rows a chunk holds, and so on.
 	rule eventstore.PlanQuery
 }
@@ -42,10 +44,14 @@ func (e *estimator) estimate(ctx context.Context, task export.EstimateTask) erro
 	if err != nil {
 		return err
 	}
+	e.ask(ctx)
+	if len(intervals) == 0 {
+		e.answer.BytesFrom, e.answer.ChunksPlanned, e.answer.Source.Tables = export.BytesEncoded, true, []string{}
+		return nil
+	}
 	if err := e.count(ctx, intervals); err != nil {
 		return err
 	}
-	e.ask(ctx)
 	if err := e.countChunks(ctx); err != nil {
 		return err
 	}
@@ -80,20 +86,53 @@ func (e *estimator) begin(ctx context.Context, task export.EstimateTask) ([]expo
 	if err != nil {
 		return nil, err
 	}
-	intervals, err := grid.Split(task.Span)
+	span, err := e.span(ctx, task, grid)
 	if err != nil {
 		return nil, err
 	}
-	if len(intervals) > export.MaxEstimated {
-		return nil, export.Errorf(export.KindConfig, "%s has %d intervals, at most %d are estimated at a time: give a shorter range", task.Span, len(intervals), export.MaxEstimated)
+	var intervals []export.Interval
+	if span.Start.Before(span.End) { // else there is no row at all
+		if intervals, err = grid.Split(span); err != nil {
+			return nil, err
+		}
 	}
-	e.planned = map[int][]export.Chunk{}
-	e.answer = export.Estimate{Export: e.definition.Name, Span: task.Span, Intervals: len(intervals)}
+	if len(intervals) > export.MaxEstimated {
+		return nil, export.Errorf(export.KindConfig, "%s has %d intervals, at most %d are estimated at a time: give a shorter range", span, len(intervals), export.MaxEstimated)
+	}
+	e.planned, e.cutFiner = map[int][]export.Chunk{}, map[int][]export.Chunk{}
+	e.answer = export.Estimate{Export: e.definition.Name, Span: span, Intervals: len(intervals)}
 	e.answer.Destination = export.Arrangement{Kind: e.definition.Destination, Columns: []export.PlacedColumn{}}
-	e.answer.Incomplete, err = e.incomplete(ctx, e.definition.Model.Settle, task.Span.End)
-	e.rule = planQuery(e.definition, e.run(task.Span), e.definition.ChunkRows, "estimate")
+	e.answer.Incomplete, err = e.incomplete(ctx, e.definition.Model.Settle, span.End)
+	e.rule = planQuery(e.definition, e.run(span), e.definition.ChunkRows, "estimate")
 	e.rule.Open = e.answer.Incomplete != ""
 	return intervals, err
+}
+
+// span is the range of a task. What was left out is told by ClickHouse's clock, and by the earliest row.
+func (e *estimator) span(ctx context.Context, task export.EstimateTask, grid export.Grid) (span export.Interval, err error) {
+	if task.Start == nil || task.End == nil {
+		now, err := e.Events.Now(ctx)
+		if err != nil {
+			return span, err
+		}
+		span = grid.LastEnded(now)
+	}
+	if task.End != nil {
+		span.End = task.End.UTC()
+	}
+	switch {
+	case task.Start != nil:
+		span.Start = task.Start.UTC()
+	case task.Past:
+		earliest, found, err := e.Events.EarliestArrival(ctx, e.definition.Team)
+		if err != nil {
+			return span, err
+		}
+		if span.Start = span.End; found && earliest.Before(span.End) {
+			span.Start = grid.Containing(earliest).Start
+		}
+	}
+	return span, nil
 }
 
 // ask asks the destination how rows would stand there.

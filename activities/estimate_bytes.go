@@ -15,11 +15,11 @@ const (
 	// samplePoints is how many places of a range are encoded, evenly over its bytes of values: a power of two.
 	samplePoints = 16
 	// pieceRows and pieceBytes bound what is encoded at a place: a whole chunk, or a piece of a larger one.
-	pieceRows, pieceBytes = 250_000, 64 << 20
+	pieceRows, pieceBytes = 100_000, 32 << 20
 	// wholeRows, wholeBytes and wholeChunks bound a range that is encoded whole.
-	wholeRows, wholeBytes, wholeChunks = 500_000, 64 << 20, 32
+	wholeRows, wholeBytes, wholeChunks = 250_000, 64 << 20, 32
 	// sampleTime bounds all encoding, for somebody waits: the places that were encoded until then count.
-	sampleTime = 45 * time.Second
+	sampleTime = 30 * time.Second
 )
 
 // piece is what is encoded at a place.
@@ -98,12 +98,16 @@ func (e *estimator) pieceAt(ctx context.Context, i int, share float64) (piece, e
 	}
 	found := chunkAt(chunks, share)
 	if found.Rows > pieceRows || found.Bytes > pieceBytes {
-		finer := e.plan(e.counted[i].Interval)
-		finer.TargetRows, finer.TargetBytes = min(pieceRows, finer.TargetRows), min(pieceBytes, finer.TargetBytes)
-		if chunks, err = e.Events.PlanChunks(ctx, finer); err != nil {
-			return piece{}, err
+		finer, done := e.cutFiner[i]
+		if !done {
+			query := e.plan(e.counted[i].Interval)
+			query.TargetRows, query.TargetBytes = min(pieceRows, query.TargetRows), min(pieceBytes, query.TargetBytes)
+			if finer, err = e.Events.PlanChunks(ctx, query); err != nil {
+				return piece{}, err
+			}
+			e.cutFiner[i] = finer
 		}
-		found = chunkAt(chunks, share)
+		found = chunkAt(finer, share)
 	}
 	return piece{e.counted[i].Interval, found}, nil
 }

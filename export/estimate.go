@@ -1,18 +1,62 @@
 package export
 
+import "time"
+
 // EstimateTask is the input of the Estimate workflow.
 type EstimateTask struct {
 	Definition Definition `json:"definition"`
-	// Span is the range; both ends are boundaries of the export's grid. One interval of the grid is a range, too.
-	Span Interval `json:"span"`
+	// Start and End are the range, boundaries of the export's grid. Both left out, it is the last interval that has ended by
+	// ClickHouse's clock, or with Past what a Backfill without them takes.
+	Start *time.Time `json:"start,omitempty"`
+	End   *time.Time `json:"end,omitempty"`
+	// Past has a range of which an end is left out begin and end as that of a Backfill: with the interval that has the earliest
+	// row of `events`, and with the last interval that has ended.
+	Past bool `json:"past,omitempty"`
 	// Sample asks for some rows as well. They travel through Temporal's history, as whatever a workflow answers.
 	Sample bool `json:"sample,omitempty"`
+}
+
+// Validate says what is wrong with a task whose definition has its defaults, as far as that can be told without a clock.
+func (t EstimateTask) Validate() error {
+	if t.Past {
+		return Backfill{Definition: t.Definition, Start: t.Start, End: t.End}.WithDefaults().Validate()
+	}
+	if err := t.Definition.Validate(); err != nil {
+		return err
+	}
+	span, err := Input{Definition: t.Definition, Start: t.Start, End: t.End}.Interval()
+	if err != nil || span == nil {
+		return err
+	}
+	grid, err := t.Definition.Grid()
+	if err == nil {
+		_, err = grid.Split(*span)
+	}
+	return err
+}
+
+// Range is the task's range in words.
+func (t EstimateTask) Range() string {
+	from, to := "the last interval", ""
+	if t.Past {
+		from, to = "the earliest row", "now"
+	}
+	if t.Start != nil {
+		from = t.Start.UTC().Format(time.RFC3339)
+	}
+	if t.End != nil {
+		to = t.End.UTC().Format(time.RFC3339)
+	}
+	if to == "" {
+		return from
+	}
+	return from + "–" + to
 }
 
 // Bounds of an estimate.
 const (
 	// MaxEstimated is how many intervals an estimate is of at most.
-	MaxEstimated = 100_000
+	MaxEstimated = 250_000
 	// SampleRows is how many rows a sample has at most.
 	SampleRows = 10
 	// SampleText is how many letters of a value a sample shows.

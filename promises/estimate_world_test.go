@@ -75,7 +75,7 @@ func TestEstimatesAreWhatRunsThenWrite(tt *testing.T) {
 		for range 10 {
 			first := random.IntN(hours)
 			span := export.Interval{Start: hour(first).Start, End: hour(first + random.IntN(hours-first)).End}
-			estimate, err := t.starter.Estimate(t.Context(), export.EstimateTask{Definition: definition, Span: span})
+			estimate, err := t.starter.Estimate(t.Context(), estimateOf(definition, span, false))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -150,7 +150,7 @@ func TestAnEstimateSaysWhatItKnows(tt *testing.T) {
 	t.work()
 	ask := func(definition export.Definition, span export.Interval, sample bool) export.Estimate {
 		t.Helper()
-		estimate, err := t.starter.Estimate(t.Context(), export.EstimateTask{Definition: definition, Span: span, Sample: sample})
+		estimate, err := t.starter.Estimate(t.Context(), estimateOf(definition, span, sample))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -167,8 +167,27 @@ func TestAnEstimateSaysWhatItKnows(tt *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if now := ask(definition, grid.Containing(time.Now()), true); !strings.Contains(now.Incomplete, "needs "+now.Span.End.Format(time.RFC3339)) || now.Rows != 0 || len(now.Sample.Rows) != 0 {
+	var now export.Estimate
+	unfinished := grid.Containing(time.Now())
+	run := t.estimate(definition, unfinished) // the starter refuses what has not ended, as it does of runs
+	if err := t.Client.GetWorkflow(t.Context(), run.WorkflowID, run.RunID).Get(t.Context(), &now); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(now.Incomplete, "needs "+unfinished.End.Format(time.RFC3339)) || now.Rows != 0 {
 		t.Errorf("of an hour that has not ended: %+v", now)
+	}
+	last, err := t.starter.Estimate(t.Context(), export.EstimateTask{Definition: definition})
+	if err != nil || last.Span.End.After(unfinished.End) || last.Span.Length() != time.Hour || last.Intervals != 1 || last.Rows != 0 {
+		t.Errorf("of the last hour that has ended: %+v, %v", last, err)
+	}
+	past, err := t.starter.Estimate(t.Context(), export.EstimateTask{Definition: definition, Past: true, Sample: true})
+	if err != nil || !past.Span.Start.Equal(hour(0).Start) || past.Span.End.Before(last.Span.End) || past.Rows != 21 || len(past.Sample.Rows) == 0 {
+		t.Errorf("of all of the past: %+v, %v", past, err)
+	}
+	nobody := definition
+	nobody.Team = export.Team{ID: 4711}
+	if none, err := t.starter.Estimate(t.Context(), export.EstimateTask{Definition: nobody, Past: true, Sample: true}); err != nil || none.Intervals != 0 || none.Rows != 0 || len(none.Destination.Columns) != 8 {
+		t.Errorf("of a past without rows: %+v, %v", none, err)
 	}
 	t.exportHours(definition, 2)
 	after := ask(definition, span, true)
@@ -255,7 +274,7 @@ func TestAnEstimateOfAModelOfOnesOwn(tt *testing.T) {
 	definition := t.orders("lake", "s3: {prefix: orders}")
 	t.work()
 	span := export.Interval{Start: hour(0).Start, End: hour(2).End}
-	estimate, err := t.starter.Estimate(t.Context(), export.EstimateTask{Definition: definition, Span: span, Sample: true})
+	estimate, err := t.starter.Estimate(t.Context(), estimateOf(definition, span, true))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -268,7 +287,7 @@ func TestAnEstimateOfAModelOfOnesOwn(tt *testing.T) {
 	}
 	// Each interval has the latest row of an order within it, so the range has fewer.
 	definition.Model.Query = strings.Replace(definition.Model.Query, "SELECT id, shop", "SELECT DISTINCT ON (id) id, shop", 1)
-	estimate, err = t.starter.Estimate(t.Context(), export.EstimateTask{Definition: definition, Span: span})
+	estimate, err = t.starter.Estimate(t.Context(), estimateOf(definition, span, false))
 	if err != nil || len(estimate.Notes) != 1 || !strings.Contains(estimate.Notes[0], "its query depends on the interval's bounds") {
 		t.Errorf("a query that depends on the interval: %+v, %v", estimate.Notes, err)
 	}

@@ -39,7 +39,7 @@ func TestNoFileOfARunIsLargerThanItMayBe(tt *testing.T) {
 	definition := hourly("bounded", 1)
 	definition.Settings = json.RawMessage(`{"prefix": "events", "format": "jsoneachrow", "compression": "none", "max_file_size": "64KiB"}`)
 
-	estimate, err := t.starter.Estimate(t.Context(), export.EstimateTask{Definition: definition, Span: hour(0)})
+	estimate, err := t.starter.Estimate(t.Context(), estimateOf(definition, hour(0), false))
 	if err != nil || estimate.Rows != rows || estimate.Files < 2 || len(estimate.Notes) != 1 || !strings.Contains(estimate.Notes[0], "larger than the destination takes") {
 		t.Errorf("it is estimated as %+v, %v", estimate, err)
 	}

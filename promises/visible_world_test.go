@@ -40,11 +40,16 @@ func TestEveryStepHasItsSummaryAndItsUrgency(tt *testing.T) {
 	t.steps(t.estimate(definition, hour(1)).WorkflowID, "", 1, 1)
 }
 
+// estimateOf asks for an estimate of a range.
+func estimateOf(definition export.Definition, span export.Interval, sample bool) export.EstimateTask {
+	return export.EstimateTask{Definition: definition, Start: &span.Start, End: &span.End, Sample: sample}
+}
+
 // estimate starts an estimate as a hand would, and waits until it has ended.
 func (t *thread) estimate(definition export.Definition, span export.Interval) starter.Started {
 	t.Helper()
 	run, err := t.Client.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: "estimate " + span.Key(), TaskQueue: workflows.QueueControl},
-		workflows.NameEstimate, export.EstimateTask{Definition: definition, Span: span})
+		workflows.NameEstimate, estimateOf(definition, span, false))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,25 +21,29 @@ const estimatePatience = 20 * time.Minute
 // anywhere. Each call has an estimate of its own. Ending ctx cancels it.
 func (s *Starter) Estimate(ctx context.Context, task export.EstimateTask) (export.Estimate, error) {
 	var estimate export.Estimate
+	task.Definition = task.Definition.WithDefaults()
+	if err := ValidateEstimate(task); err != nil {
+		return estimate, err
+	}
 	run, err := s.Temporal.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
-		ID:                       "estimate-" + task.Definition.Name + "-" + task.Span.Key() + "-" + uuid.NewString()[:8],
+		ID:                       "estimate-" + task.Definition.Name + "-" + uuid.NewString()[:8],
 		TaskQueue:                workflows.QueueControl,
 		WorkflowExecutionTimeout: estimatePatience,
-		StaticSummary:            fmt.Sprintf("estimate %s, %s", task.Definition.Name, task.Span),
+		StaticSummary:            fmt.Sprintf("estimate %s, %s", task.Definition.Name, task.Range()),
 	}, workflows.NameEstimate, task)
 	if err != nil {
-		return estimate, fmt.Errorf("start the estimate of %s %s: %w", task.Definition.Name, task.Span, err)
+		return estimate, fmt.Errorf("start the estimate of %s %s: %w", task.Definition.Name, task.Range(), err)
 	}
 	err = run.Get(ctx, &estimate)
 	var late *temporal.TimeoutError
 	if errors.As(err, &late) {
-		return estimate, export.Errorf(export.KindInternal, "the estimate of %s %s took longer than %s, or no worker took it up: is a `millrace worker` running? Give a shorter range, or estimate from here with --local", task.Definition.Name, task.Span, estimatePatience)
+		return estimate, export.Errorf(export.KindInternal, "the estimate of %s %s took longer than %s, or no worker took it up: is a `millrace worker` running? Give a shorter range, or estimate from here with --local", task.Definition.Name, task.Range(), estimatePatience)
 	}
 	if ctx.Err() != nil { // nobody waits for it any more
 		ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), cancelPatience)
 		defer cancel()
 		if err := s.Temporal.CancelWorkflow(ending, run.GetID(), run.GetRunID()); err != nil {
-			return estimate, fmt.Errorf("cancel the estimate of %s %s: %w", task.Definition.Name, task.Span, err)
+			return estimate, fmt.Errorf("cancel the estimate of %s %s: %w", task.Definition.Name, task.Range(), err)
 		}
 	}
 	return estimate, PlainFailure(err)
@@ -48,11 +52,15 @@ func (s *Starter) Estimate(ctx context.Context, task export.EstimateTask) (expor
 // cancelPatience is how long a cancel may take when nobody waits for its effect.
 const cancelPatience = 5 * time.Second
 
-// LastEnded is the last interval of an export's grid that has ended.
-func LastEnded(definition export.Definition) (export.Interval, error) {
-	grid, err := definition.Grid()
-	if err != nil {
-		return export.Interval{}, err
+// ValidateEstimate says what is wrong with an estimate's task whose definition has its defaults, or nil: also that its range has not ended, which a run would
+// refuse.
+func ValidateEstimate(task export.EstimateTask) error {
+	if err := task.Validate(); err != nil || task.End == nil {
+		return err
 	}
-	return grid.LastEnded(time.Now()), nil
+	grid, err := task.Definition.Grid()
+	if err != nil {
+		return err
+	}
+	return hasEnded(grid, *task.End)
 }

@@ -30,11 +30,19 @@ func Intervals(definition export.Definition, span export.Interval) ([]export.Int
 	if err := span.Validate(); err != nil {
 		return nil, err
 	}
-	if now := time.Now(); span.End.After(now) {
-		return nil, export.Errorf(export.KindConfig, "end %s is in the future, it is %s now: the last whole interval that has ended is %s",
-			span.End.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339), grid.LastEnded(now))
+	if err := hasEnded(grid, span.End); err != nil {
+		return nil, err
 	}
 	return grid.Split(span)
+}
+
+// hasEnded refuses the end of a range that is in the future.
+func hasEnded(grid export.Grid, end time.Time) error {
+	if now := time.Now(); end.After(now) {
+		return export.Errorf(export.KindConfig, "end %s is in the future, it is %s now: the last whole interval that has ended is %s",
+			end.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339), grid.LastEnded(now))
+	}
+	return nil
 }
 
 // Start starts the run of one interval under the id that the schedule would give it. A run that is under way already

@@ -30,7 +30,7 @@ func Estimate(ctx workflow.Context, input json.RawMessage) (export.Estimate, err
 		HeartbeatTimeout:       heartbeat,
 		WaitForCancellation:    true,
 		RetryPolicy:            &temporal.RetryPolicy{MaximumAttempts: 1},
-		Summary:                "estimate " + task.Span.String(),
+		Summary:                "estimate " + task.Range(),
 		Priority:               temporal.Priority{PriorityKey: priorityManual, FairnessKey: task.Definition.Name},
 	})
 	err = workflow.ExecuteActivity(ctx, steps.EstimateRuns, task).Get(ctx, &estimate)
@@ -40,11 +40,8 @@ func Estimate(ctx workflow.Context, input json.RawMessage) (export.Estimate, err
 func toEstimate(input json.RawMessage) (export.EstimateTask, error) {
 	var task export.EstimateTask
 	if err := json.Unmarshal(input, &task); err != nil {
-		return task, export.Errorf(export.KindConfig, "the workflow's input is not the JSON of an estimate, such as {\"definition\": {…}, \"span\": {\"start\": \"2026-11-23T10:00:00Z\", \"end\": …}}: %w", err)
+		return task, export.Errorf(export.KindConfig, "the workflow's input is not the JSON of an estimate, such as {\"definition\": {…}, \"start\": \"2026-11-23T10:00:00Z\", \"end\": \"2026-11-23T11:00:00Z\"}: %w", err)
 	}
 	task.Definition = task.Definition.WithDefaults()
-	if err := task.Definition.Validate(); err != nil {
-		return task, err
-	}
-	return task, task.Span.Validate()
+	return task, task.Validate()
 }

@@ -21,6 +21,7 @@ type backfillFlags struct {
 	parallel      int
 	stopAtFailure bool
 	detach        bool
+	dry           bool
 
 	follow, pause, resume, cancel bool
 	setParallel                   int
@@ -41,6 +42,9 @@ alone. Both ends must be boundaries of the export's grid.
 Without --start it begins with the earliest row of events. Without --end it goes on until it has
 come to the present, where the schedule takes over: both cut time by the same grid, and what the one
 has under way or done the other leaves alone.
+
+--dry-run starts nothing, and estimates what its runs would read and write, as millrace estimate
+does.
 
 Ctrl-C stops following; the backfill goes on. Called again with the same range it is followed again.
 
@@ -75,6 +79,7 @@ Exit code 3 says that runs have failed. They are repeated by: millrace run NAME 
 	set.BoolVar(&flags.newestFirst, "newest-first", false, "begin with the latest interval")
 	set.IntVar(&flags.parallel, "parallel", 0, fmt.Sprintf("how many runs are under way at once, up to %d (default %d)", export.MaxParallel, export.DefaultParallel))
 	set.BoolVar(&flags.stopAtFailure, "stop-at-failure", false, "start nothing more once a run has failed")
+	set.BoolVar(&flags.dry, "dry-run", false, "start nothing, and estimate what its runs would read and write")
 	set.BoolVar(&flags.detach, "detach", false, "start it and do not follow it")
 	set.BoolVar(&flags.follow, "follow", false, "follow the backfill that is under way")
 	set.BoolVar(&flags.pause, "pause", false, "have it start nothing more; what runs goes on")
@@ -84,6 +89,8 @@ Exit code 3 says that runs have failed. They are repeated by: millrace run NAME 
 	set.StringVar(&flags.note, "note", "", "who wants it, and why: shown in the UI beside --pause and --cancel")
 	command.MarkFlagsMutuallyExclusive("follow", "pause", "resume", "set-parallel", "cancel", "start")
 	command.MarkFlagsMutuallyExclusive("follow", "pause", "resume", "set-parallel", "cancel", "end")
+	command.MarkFlagsMutuallyExclusive("follow", "pause", "resume", "set-parallel", "cancel", "dry-run")
+	command.MarkFlagsMutuallyExclusive("dry-run", "detach")
 	return command
 }
 
@@ -113,6 +120,11 @@ func (p *program) startBackfill(ctx context.Context, name string, flags backfill
 		definition, err := s.Definition(ctx, name)
 		if err != nil {
 			return err
+		}
+		if flags.dry {
+			task := estimateTask(definition, within, false)
+			task.Past = true
+			return p.estimateByWorker(ctx, s, task)
 		}
 		wanted := export.Backfill{Definition: definition, NewestFirst: flags.newestFirst, Parallel: flags.parallel, StopAtFailure: flags.stopAtFailure}
 		if !within.Start.IsZero() {

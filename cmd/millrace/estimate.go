@@ -57,11 +57,7 @@ workers. With --local no row goes there. Values are cut after 120 letters.`,
 				if err != nil {
 					return err
 				}
-				task, err := estimateTask(definition, span, sample)
-				if err != nil {
-					return err
-				}
-				return p.estimateByWorker(cmd.Context(), s, task)
+				return p.estimateByWorker(cmd.Context(), s, estimateTask(definition, span, sample))
 			})
 		},
 	}
@@ -73,16 +69,16 @@ workers. With --local no row goes there. Values are cut after 120 letters.`,
 	return command
 }
 
-// estimateTask refuses what a run would refuse. The zero range is the last interval that has ended.
-func estimateTask(definition export.Definition, span export.Interval, sample bool) (export.EstimateTask, error) {
-	task := export.EstimateTask{Definition: definition, Span: span, Sample: sample}
-	if span == (export.Interval{}) {
-		var err error
-		task.Span, err = starter.LastEnded(definition)
-		return task, err
+// estimateTask is of a range of which either end may be zero, which leaves it to the worker.
+func estimateTask(definition export.Definition, span export.Interval, sample bool) export.EstimateTask {
+	task := export.EstimateTask{Definition: definition.WithDefaults(), Sample: sample}
+	if !span.Start.IsZero() {
+		task.Start = &span.Start
 	}
-	_, err := starter.Intervals(definition, span)
-	return task, err
+	if !span.End.IsZero() {
+		task.End = &span.End
+	}
+	return task
 }
 
 func (p *program) estimateByWorker(ctx context.Context, s *starter.Starter, task export.EstimateTask) error {
@@ -105,8 +101,8 @@ func (p *program) estimateLocal(ctx context.Context, name string, span export.In
 	if err != nil {
 		return err
 	}
-	task, err := estimateTask(definition.WithDefaults(), span, sample)
-	if err != nil {
+	task := estimateTask(definition, span, sample)
+	if err := starter.ValidateEstimate(task); err != nil {
 		return err
 	}
 	env, err := needs(config.VarClickHouseURL, config.VarClickHouseHTTPURL)

@@ -90,7 +90,7 @@ Ctrl-C stops following; the runs go on. For long ranges: millrace backfill`,
 					return err
 				}
 				if dry {
-					return p.estimateByWorker(cmd.Context(), s, export.EstimateTask{Definition: definition, Span: span})
+					return p.estimateByWorker(cmd.Context(), s, estimateTask(definition, span, false))
 				}
 				return p.runIntervals(cmd.Context(), t, s, runOrder{definition: definition, intervals: intervals, parallel: parallel, detach: detach})
 			})
