@@ -43,13 +43,18 @@ func (s *Steps) WriteChunk(ctx context.Context, task ChunkTask) (export.Receipt,
 	if err != nil {
 		return export.Receipt{}, failure(ctx, err)
 	}
+	done, err := s.giveWay(ctx)
+	if err != nil {
+		return export.Receipt{}, err
+	}
+	var passed atomic.Uint64
+	defer func() { done(task.Chunk.Rows, passed.Load()) }()
 	working, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	go handBackOnStop(working, activity.GetWorkerStopChannel(ctx), stop)
 	hangs := endWhenItHangs(activity.GetInfo(ctx).HeartbeatTimeout, stop)
 	defer hangs.Stop()
 
-	var passed atomic.Uint64
 	progress := func() {
 		hangs.progressed()
 		activity.RecordHeartbeat(ctx, ChunkProgress{Bytes: passed.Load()})
@@ -60,11 +65,13 @@ func (s *Steps) WriteChunk(ctx context.Context, task ChunkTask) (export.Receipt,
 	}
 	// The source is hashed beside the chunk, so that it takes what cores the encoding leaves, and no time of its own.
 	source := s.beginHashing(working, proved, stop)
+	query := chunkQuery(definition, task.Run, task.Chunk, "chunk")
+	query.Settings = s.reads(ctx)
 	receipt, err := destination.WriteChunk(working, destinations.ChunkTask{
 		Run: task.Run, Chunk: task.Chunk, PlanHash: task.PlanHash,
 		Execution: activity.GetInfo(ctx).WorkflowExecution.RunID,
 		Compared:  proved.compared,
-		Source:    chunkSource{events: s.Events, query: chunkQuery(definition, task.Run, task.Chunk, "chunk")},
+		Source:    chunkSource{events: s.Events, query: query},
 		Progress: func(bytes uint64) {
 			passed.Store(bytes)
 			progress()
@@ -83,6 +90,9 @@ func (s *Steps) WriteChunk(ctx context.Context, task ChunkTask) (export.Receipt,
 	}
 	if err != nil && receipt.Upload != "" {
 		s.takeBack(ctx, destination, task.Run, receipt)
+	}
+	if err != nil && s.isBulk(ctx) && ctx.Err() == nil {
+		s.tellStrain(err)
 	}
 	receipt.Attempt = activity.GetInfo(ctx).Attempt
 	return receipt, failure(ctx, err)

@@ -22,6 +22,8 @@ type reader struct {
 	// columns are those of the files.
 	columns []export.Column
 	comment string
+	// settings are ClickHouse's for these queries.
+	settings map[string]string
 	// progress is told while bytes pass, and while ClickHouse reads what has passed.
 	progress func()
 }
@@ -30,7 +32,7 @@ type reader struct {
 func (r reader) Holds(ctx context.Context, encoding export.Encoding, file io.Reader, want export.Content) (bool, string, error) {
 	telling := &telling{file: file, progress: r.progress}
 	defer telling.stop()
-	err := r.events.HoldsContent(ctx, eventstore.FileQuery{Encoding: encoding, Columns: r.columns, LogComment: r.comment}, telling, want)
+	err := r.events.HoldsContent(ctx, eventstore.FileQuery{Encoding: encoding, Columns: r.columns, LogComment: r.comment, Settings: r.settings}, telling, want)
 	if errors.Is(err, eventstore.ErrOtherContent) || errors.Is(err, eventstore.ErrUnreadable) {
 		return false, err.Error(), nil
 	}
@@ -85,6 +87,7 @@ func (p *provedChunk) compare(ctx context.Context) (err error) {
 // sourceContent has ClickHouse compute what the chunk's rows amount to.
 func (s *Steps) sourceContent(ctx context.Context, p provedChunk) (content export.Content, err error) {
 	query := chunkQuery(p.definition, p.run, p.chunk, "hash")
+	query.Settings = s.reads(ctx)
 	if p.compared == nil {
 		content, err = s.Events.ChunkContent(ctx, query)
 	} else {
@@ -111,7 +114,7 @@ func (s *Steps) readBack(ctx context.Context, p provedChunk, receipt *export.Rec
 	if err != nil {
 		return err
 	}
-	if err := files.ReadBack(ctx, p.run, *receipt, reader{events: s.Events, columns: columns, comment: "millrace read back " + p.run.String(), progress: p.progress}); err != nil {
+	if err := files.ReadBack(ctx, p.run, *receipt, reader{events: s.Events, columns: columns, comment: "millrace read back " + p.run.String(), settings: s.reads(ctx), progress: p.progress}); err != nil {
 		return err
 	}
 	receipt.ReadBack = true

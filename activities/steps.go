@@ -25,6 +25,8 @@ type Steps struct {
 	Events *eventstore.Store
 	// Connections resolves names of connections.
 	Connections Connections
+	// Bulk is how the work of the past gives way; the zero Bulk has it do as live work does.
+	Bulk Bulk
 	// Log takes what is worth an operator's attention; nil means slog.Default.
 	Log *slog.Logger
 }

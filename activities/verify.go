@@ -107,7 +107,7 @@ func (s *Steps) verifyFiles(ctx context.Context, files destinations.ReadsBack, m
 	group.SetLimit(verifyAtOnce)
 	for _, receipt := range manifest.Receipts {
 		group.Go(func() error {
-			reader := reader{events: s.Events, columns: manifest.Exported(), comment: "millrace verify " + manifest.Run.String(), progress: progress}
+			reader := reader{events: s.Events, columns: manifest.Exported(), comment: "millrace verify " + manifest.Run.String(), settings: s.reads(ctx), progress: progress}
 			err := files.ReadBack(working, manifest.Run, receipt, reader)
 			if err != nil && !export.IsUnworkable(err) {
 				return err

@@ -23,6 +23,6 @@ func (s *Store) CanonicalContent(ctx context.Context, query ChunkQuery, columns 
 	defer cancel()
 	var content export.Content
 	sql := "SELECT count(), sum(" + hash + ") FROM " + rows.from() + " WHERE " + rows.whereChunk(query.Chunk)
-	err = s.ask(rows.bound(ctx, query.QueryID, query.LogComment), sql, nil, &content.Rows, &content.Hash)
+	err = s.ask(rows.bound(ctx, query.QueryID, query.LogComment, query.Settings), sql, nil, &content.Rows, &content.Hash)
 	return content, wrap(fmt.Sprintf("hash the rows of %s", query.Interval), err)
 }

@@ -38,7 +38,7 @@ func (s *Store) ChunkContent(ctx context.Context, query ChunkQuery) (export.Cont
 	defer cancel()
 	var content export.Content
 	sql := "SELECT count(), sum(" + rowHash(rows.columns) + ") FROM " + rows.from() + " WHERE " + rows.whereChunk(query.Chunk)
-	err = s.ask(rows.bound(ctx, query.QueryID, query.LogComment), sql, nil, &content.Rows, &content.Hash)
+	err = s.ask(rows.bound(ctx, query.QueryID, query.LogComment, query.Settings), sql, nil, &content.Rows, &content.Hash)
 	return content, wrap(fmt.Sprintf("hash the rows of %s", query.Interval), err)
 }
 
@@ -51,6 +51,8 @@ type FileQuery struct {
 	QueryID string
 	// LogComment stands in the server's query log.
 	LogComment string
+	// Settings are ClickHouse's for this query, beyond those that the reading itself needs.
+	Settings map[string]string
 }
 
 // answerToFile bounds the wait for the server's answer once it has the whole file, which it reads only then when that is
@@ -115,7 +117,11 @@ func compareSQL(encoding export.Encoding, columns []export.Column, want export.C
 
 // compareFile tells also whether the server has answered, after which nothing is left to kill.
 func (s *Store) compareFile(ctx context.Context, query FileQuery, body *fileBody, want export.Content) (answered bool, err error) {
-	settings := maps.Clone(readSettings)
+	settings := maps.Clone(query.Settings)
+	if settings == nil {
+		settings = map[string]string{}
+	}
+	maps.Copy(settings, readSettings)
 	settings["database"], settings["query_id"], settings["log_comment"] = s.Database(), query.QueryID, query.LogComment
 	settings["query"] = compareSQL(query.Encoding, query.Columns, want)
 	request, err := s.endpoint.send(ctx, settings, body)

@@ -46,7 +46,7 @@ func (s *Store) Describe(ctx context.Context, model export.Model) (export.Model,
 	defer cancel()
 	minute := export.Interval{Start: time.Unix(0, 0), End: time.Unix(60, 0)}
 	rows := relation{interval: minute, team: export.Team{All: true}, model: model}
-	answer, err := s.query(rows.bound(ctx, "", "millrace describe "+model.Name),
+	answer, err := s.query(rows.bound(ctx, "", "millrace describe "+model.Name, nil),
 		"DESCRIBE TABLE "+rows.from()+" SETTINGS describe_compact_output = 1")
 	if err != nil {
 		return model, ofModel(model, "describe its query", err)
@@ -117,7 +117,7 @@ func (s *Store) EstimateRead(ctx context.Context, query ChunkQuery) (Estimate, e
 	}
 	ctx, cancel := bounded(ctx, askTimeout)
 	defer cancel()
-	ctx = rows.bound(ctx, "", query.LogComment)
+	ctx = rows.bound(ctx, "", query.LogComment, nil)
 	const what = "estimate what it reads"
 	answer, err := s.query(ctx, "SELECT database, table, sum(rows) FROM (EXPLAIN ESTIMATE SELECT "+rows.selected()+" FROM "+rows.from()+" WHERE "+rows.whereChunk(query.Chunk)+") GROUP BY database, table ORDER BY database, table")
 	if err != nil {
@@ -156,6 +156,6 @@ func (s *Store) LastArrival(ctx context.Context, query ChunkQuery) (time.Time, b
 	var count uint64
 	var micros int64
 	sql := fmt.Sprintf("SELECT count(), toUnixTimestamp64Micro(toDateTime64(max(%s), 6, 'UTC')) FROM %s WHERE %s", export.QuoteName(rows.model.ArrivalColumn()), rows.from(), rows.where())
-	err = s.ask(rows.bound(ctx, query.QueryID, query.LogComment), sql, nil, &count, &micros)
+	err = s.ask(rows.bound(ctx, query.QueryID, query.LogComment, query.Settings), sql, nil, &count, &micros)
 	return time.UnixMicro(micros).UTC(), count > 0, ofModel(query.Model, "look for its latest row", err)
 }

@@ -18,7 +18,7 @@ type counted struct {
 
 // cells reads place, rows and bytes, in sort order.
 func (c counted) cells(ctx context.Context, sql string) ([]cell, error) {
-	rows, err := c.store.query(c.rows.bound(ctx, "", c.logComment), sql)
+	rows, err := c.store.query(c.rows.bound(ctx, "", c.logComment, nil), sql)
 	if err != nil {
 		return nil, err
 	}

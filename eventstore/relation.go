@@ -203,8 +203,11 @@ func (r relation) bindTo(settings map[string]string) {
 }
 
 // bound names a query of the native protocol and binds its parameters. A model's query is its author's: it may only read.
-func (r relation) bound(ctx context.Context, queryID, logComment string) context.Context {
+func (r relation) bound(ctx context.Context, queryID, logComment string, more map[string]string) context.Context {
 	settings := clickhouse.Settings{}
+	for name, value := range more {
+		settings[name] = value
+	}
 	if logComment != "" {
 		settings["log_comment"] = logComment
 	}

@@ -17,7 +17,7 @@ func (s *Store) SampleRows(ctx context.Context, query ChunkQuery, limit, letters
 	}
 	ctx, cancel := bounded(ctx, askTimeout)
 	defer cancel()
-	answer, err := s.query(rows.bound(ctx, query.QueryID, query.LogComment), rows.sampleSQL(query.Chunk, limit, letters))
+	answer, err := s.query(rows.bound(ctx, query.QueryID, query.LogComment, query.Settings), rows.sampleSQL(query.Chunk, limit, letters))
 	const what = "sample its rows"
 	if err != nil {
 		return nil, 0, ofModel(query.Model, what, err)

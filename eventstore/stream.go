@@ -32,8 +32,8 @@ type ChunkQuery struct {
 	QueryID string
 	// LogComment stands in the server's query log; by custom it names run and chunk.
 	LogComment string
-	// Threads bounds the query's threads at the server; the server decides when 0.
-	Threads int
+	// Settings are ClickHouse's for this query, such as priority or max_threads, beyond those that the reading itself needs.
+	Settings map[string]string
 }
 
 const (
@@ -69,7 +69,7 @@ func (r relation) chunkSQL(chunk export.Chunk, encoding export.Encoding) string 
 		" ORDER BY " + r.order() + " FORMAT " + formatNames[encoding.Format]
 }
 
-// openStream runs a query and hands out its answer. Of query only Encoding, QueryID, LogComment and Threads are looked at.
+// openStream runs a query and hands out its answer. Of query only Encoding, QueryID, LogComment and Settings are looked at.
 func (s *Store) openStream(ctx context.Context, sql string, query ChunkQuery) (*stream, error) {
 	id := query.QueryID
 	if id == "" {
@@ -107,8 +107,10 @@ func (s *Store) streamSettings(query ChunkQuery, id string) map[string]string {
 	if query.LogComment != "" {
 		settings["log_comment"] = query.LogComment
 	}
-	if query.Threads > 0 {
-		settings["max_threads"] = strconv.Itoa(query.Threads)
+	for name, value := range query.Settings {
+		if _, needed := settings[name]; !needed {
+			settings[name] = value
+		}
 	}
 	return settings
 }

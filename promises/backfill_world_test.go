@@ -3,16 +3,22 @@
 package promises
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	sdkpb "go.temporal.io/api/sdk/v1"
+
 	"github.com/millrace/millrace/eventstore"
 	"github.com/millrace/millrace/export"
+	"github.com/millrace/millrace/internal/config"
 	"github.com/millrace/millrace/internal/testworld"
 	"github.com/millrace/millrace/starter"
 	"github.com/millrace/millrace/workflows"
@@ -358,6 +364,15 @@ func TestThePageOnBackfills(tt *testing.T) {
 	t.load(24, 1)
 	t.work()
 	t.apply(shopEvents(tt))
+	for _, block := range blocks(tt, "../docs/backfills.md") {
+		if block.language != "yaml" {
+			continue
+		}
+		read, err := config.Parse("millrace.yaml", []byte(block.text))
+		if err != nil || read.Backfills.Budget().Hours == "" || read.Backfills.Reads()["max_threads"] != "1" {
+			t.Errorf("docs/backfills.md:%d: %v", block.line, err)
+		}
+	}
 	t.page("../docs/backfills.md", 5)
 }
 
@@ -373,4 +388,118 @@ func shopEvents(t *testing.T) export.Definition {
 		t.Fatal(err)
 	}
 	return backfill.Definition
+}
+
+// (promise 8) While the watermark lags behind, chunks of a backfill give their slots back and say why, and live runs go on;
+// when it has caught up, the backfill does, too.
+func TestABackfillGivesWay(tt *testing.T) {
+	tt.Parallel()
+	t := newThread(tt)
+	t.events = behind(t, day) // of its own, for a watermark never goes back
+	t.load(6, 1)
+	caughtUp := t.lag(40 * time.Second)
+	registry := prometheus.NewRegistry()
+	governed := t.worker(nil)
+	governed.Registerer = registry
+	t.workBy(governed)
+	testworld.Eventually(tt, patience, func() error {
+		if allowed := gauge(tt, registry, "millrace_bulk_chunks_allowed"); allowed > 0 {
+			return fmt.Errorf("%v chunks are allowed", allowed)
+		}
+		return nil
+	})
+	definition := hourly("gives-way", 1)
+	if _, err := t.starter.StartBackfill(t.Context(), hours(definition, 6)); err != nil {
+		t.Fatal(err)
+	}
+	first := starter.Started{WorkflowID: "gives-way-" + clockOf(hour(0))}
+	testworld.Eventually(tt, patience, func() error {
+		return t.waitsFor(first, "gives way to live work: 0 of 0 chunks at once: the watermark is")
+	})
+	testworld.Eventually(tt, patience, func() error {
+		details := t.currentDetails(starter.BackfillID("gives-way"))
+		if !strings.Contains(details, "A worker's governor: 0 chunks of 0 places, 2 at most: the watermark is") {
+			return fmt.Errorf("its details are\n%s", details)
+		}
+		return nil
+	})
+	// What is due now is not held back by any of that.
+	live := t.run(hourly("due", 1), hour(3))
+	if outcome := t.outcome(live.WorkflowID, live.RunID); outcome.Status != export.StatusPublished {
+		t.Errorf("a live run ended with %+v", outcome)
+	}
+	if progress, err := t.starter.BackfillProgress(t.Context(), "gives-way"); err != nil || progress.Published != 0 || progress.Running == 0 {
+		t.Errorf("meanwhile the backfill is %+v, %v", progress, err)
+	}
+	caughtUp()
+	if progress, err := t.starter.FollowBackfill(t.Context(), "gives-way", nil); err != nil || progress.Published != 6 {
+		t.Errorf("it ended with %+v, %v", progress, err)
+	}
+	t.publishedOnce("gives-way", 6)
+}
+
+// lag has the watermark move on, so far behind the clock, until the test ends; after caughtUp it is a second behind.
+func (t *thread) lag(behind time.Duration) (caughtUp func()) {
+	t.Helper()
+	var lag atomic.Int64
+	lag.Store(int64(behind))
+	mark := func(ctx context.Context) error {
+		return t.events.PublishWatermarks(ctx, []eventstore.Mark{{
+			Source: "kafka/topic/0", Topic: "topic", Partitions: 1, At: time.Now().Add(-time.Duration(lag.Load())).UTC().Truncate(time.Microsecond), Owner: "test",
+		}})
+	}
+	if err := mark(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	var moving sync.WaitGroup
+	moving.Go(func() {
+		ticker := time.NewTicker(time.Second)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-ticker.C:
+				if err := mark(ctx); err != nil && ctx.Err() == nil {
+					t.Errorf("publish the watermark: %v", err)
+				}
+			}
+		}
+	})
+	t.Cleanup(func() {
+		stop()
+		moving.Wait()
+	})
+	return func() { lag.Store(int64(time.Second)) }
+}
+
+// currentDetails are what the UI shows of a workflow that is under way.
+func (t *thread) currentDetails(id string) string {
+	t.Helper()
+	var metadata sdkpb.WorkflowMetadata
+	value, err := t.Client.QueryWorkflow(t.Context(), id, "", "__temporal_workflow_metadata")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := value.Get(&metadata); err != nil {
+		t.Fatal(err)
+	}
+	return metadata.CurrentDetails
+}
+
+// gauge reads a metric that has no labels.
+func gauge(t *testing.T, registry *prometheus.Registry, name string) float64 {
+	t.Helper()
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, family := range families {
+		if family.GetName() == name {
+			return family.GetMetric()[0].GetGauge().GetValue()
+		}
+	}
+	t.Fatalf("there is no metric %s", name)
+	return 0
 }

@@ -84,7 +84,7 @@ FROM (SELECT number, fromUnixTimestamp64Micro(%d, 'UTC') AS arrival FROM numbers
 
 func (b broken) query(id string, encoding export.Encoding) eventstore.ChunkQuery {
 	// One thread, so that what comes later in the order of rows comes later in time.
-	return eventstore.ChunkQuery{Interval: hour(0), Team: export.Team{All: true}, Encoding: encoding, QueryID: id, Threads: 1}
+	return eventstore.ChunkQuery{Interval: hour(0), Team: export.Team{All: true}, Encoding: encoding, QueryID: id, Settings: map[string]string{"max_threads": "1"}}
 }
 
 // throwAt has ClickHouse throw when it comes to send a row, by a view in the table's place: what is not sorted by is computed

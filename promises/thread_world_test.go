@@ -119,9 +119,16 @@ func (t *thread) promise(at time.Time) {
 // work runs a worker until stop is called or the test ends.
 func (t *thread) work() (stop func()) {
 	t.Helper()
+	return t.workBy(t.worker(nil))
+}
+
+// workBy runs a worker of another configuration.
+func (t *thread) workBy(config worker.Config) (stop func()) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	ready, ended := make(chan struct{}), make(chan error, 1)
-	go func() { ended <- worker.Run(ctx, t.worker(func() { close(ready) })) }()
+	config.Ready = func() { close(ready) }
+	go func() { ended <- worker.Run(ctx, config) }()
 	select {
 	case <-ready:
 	case err := <-ended:

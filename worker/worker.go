@@ -9,12 +9,14 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/client"
 	sdk "go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/millrace/millrace/activities"
+	"github.com/millrace/millrace/internal/governor"
 	"github.com/millrace/millrace/internal/namespace"
 	"github.com/millrace/millrace/workflows"
 )
@@ -58,6 +60,16 @@ func (d Deployment) options() sdk.DeploymentOptions {
 	return sdk.DeploymentOptions{UseVersioning: true, Version: sdk.WorkerDeploymentVersion{DeploymentName: d.Name, BuildID: d.BuildID}}
 }
 
+// Backfills is how the runs of the past give way to live ones.
+type Backfills struct {
+	// Budget is what they may take at most.
+	Budget governor.Budget
+	// Reads are settings of ClickHouse for what they read.
+	Reads map[string]string
+	// Ungoverned has them take all their slots whatever strains; the budget holds all the same.
+	Ungoverned bool
+}
+
 // Config is what a worker needs.
 type Config struct {
 	// Temporal is the client, connected to Namespace.
@@ -68,6 +80,10 @@ type Config struct {
 	Steps *activities.Steps
 	// Slots is how much is done at once.
 	Slots Slots
+	// Backfills is how the runs of the past give way; by the governor's rule when zero.
+	Backfills Backfills
+	// Registerer takes the metrics; nil means none.
+	Registerer prometheus.Registerer
 	// Deployment is the version that the worker is of; of none by default.
 	Deployment Deployment
 	// Log takes progress; nil means slog.Default.
@@ -115,6 +131,21 @@ func Run(ctx context.Context, config Config) error {
 		log = slog.Default()
 	}
 	slots := config.Slots.withDefaults()
+	looks := strains{events: config.Steps.Events, temporal: config.Temporal, namespace: config.Namespace}
+	governs, err := governor.New(governor.Config{
+		Most: slots.Bulk, Measure: looks.measure, Budget: config.Backfills.Budget, Off: config.Backfills.Ungoverned, Log: log, Registerer: config.Registerer,
+	})
+	if err != nil {
+		return err
+	}
+	steps := *config.Steps
+	steps.Bulk = activities.Bulk{Queue: workflows.QueueBulk, Governor: governs, Reads: config.Backfills.Reads}
+	config.Steps = &steps
+	looking, stopLooking := context.WithCancel(context.Background())
+	var looked sync.WaitGroup
+	looked.Go(func() { governs.Run(looking) })
+	defer looked.Wait()
+	defer stopLooking()
 	broken := make(chan error, 3)
 	var started []sdk.Worker
 	defer func() { stopAll(started) }()

@@ -12,6 +12,7 @@ import (
 
 	"github.com/millrace/millrace/activities"
 	"github.com/millrace/millrace/export"
+	"github.com/millrace/millrace/internal/governor"
 )
 
 const (
@@ -20,6 +21,8 @@ const (
 	// executionEvents is how long a history may grow before the backfill continues as new, so that people can read it. A run
 	// takes about seven events.
 	executionEvents = 500
+	// standingFirst and standingEvery are when a worker is asked how its governor stands.
+	standingFirst, standingEvery = 10 * time.Second, time.Minute
 	// awaitTime bounds the wait for a run that somebody else has under way.
 	awaitTime = 7 * 24 * time.Hour
 )
@@ -64,6 +67,8 @@ type backfill struct {
 	progress export.BackfillProgress
 	// ahead are intervals that were looked up, in the order of work; Next is where the first begins.
 	ahead []lookedUp
+	// standing is what a worker last said of its governor.
+	standing string
 	// cancelRuns cancels the runs that are under way.
 	cancelRuns workflow.CancelFunc
 }
@@ -155,6 +160,8 @@ func (b *backfill) work(ctx workflow.Context) error {
 	if b.progress.State == export.BackfillCancelling {
 		cancel()
 	}
+	looking, stopLooking := workflow.WithCancel(ctx)
+	workflow.Go(looking, b.lookAtGovernor)
 	failed := b.slide(working)
 	drained, release := workflow.NewDisconnectedContext(ctx)
 	defer release()
@@ -164,6 +171,7 @@ func (b *backfill) work(ctx workflow.Context) error {
 	if err := workflow.Await(drained, func() bool { return b.progress.Running == 0 && workflow.AllHandlersFinished(ctx) }); err != nil {
 		return err
 	}
+	stopLooking()
 	if ctx.Err() != nil {
 		b.progress.State = export.BackfillCancelling
 	}
@@ -171,6 +179,22 @@ func (b *backfill) work(ctx workflow.Context) error {
 		return temporal.NewCanceledError(b.progress)
 	}
 	return failed
+}
+
+// lookAtGovernor asks a worker now and then what holds chunks back, for people to read.
+func (b *backfill) lookAtGovernor(ctx workflow.Context) {
+	for wait := standingFirst; workflow.Sleep(ctx, wait) == nil; wait = standingEvery {
+		if b.progress.State == export.BackfillPaused {
+			continue
+		}
+		step := workflow.GetActivityOptions(b.step(ctx, stepTime, "ask a worker how its governor stands"))
+		step.TaskQueue, step.ScheduleToCloseTimeout = QueueBulk, standingEvery // where no worker has a place the answer would be old
+		var standing governor.Standing
+		if err := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, step), steps.ReadStanding).Get(ctx, &standing); err == nil {
+			b.standing = standing.String()
+			b.told(ctx)
+		}
+	}
 }
 
 // slide starts a run whenever there is a place for one.

@@ -128,6 +128,9 @@ func (b *backfill) details() string {
 	if p.ETA != nil {
 		fmt.Fprintf(&text, "\n%s rows a second, %.1f intervals a minute; done at about %s\n", count(uint64(p.RowsPerSecond)), p.IntervalsPerMinute, p.ETA.Format(time.RFC3339))
 	}
+	if b.standing != "" {
+		fmt.Fprintf(&text, "\nA worker's governor: %s\n", b.standing)
+	}
 	for _, failure := range p.Failures {
 		fmt.Fprintf(&text, "\n- %s failed (%s): %s\n", failure.Interval, failure.Kind, failure.Error)
 	}

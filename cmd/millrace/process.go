@@ -30,8 +30,10 @@ type process struct {
 	log      *slog.Logger
 	registry *prometheus.Registry
 	slots    worker.Slots
-	load     loader.Config // what flags say of it
-	version  worker.Deployment
+	// ungoverned lets backfills take their slots whatever strains.
+	ungoverned bool
+	load       loader.Config // what flags say of it
+	version    worker.Deployment
 }
 
 // processFlags are the flags of a process.
@@ -41,6 +43,7 @@ type processFlags struct {
 	setup         bool
 	withoutFile   bool // nothing in the configuration's file matters: the loader runs alone
 	slots         worker.Slots
+	ungoverned    bool
 	load          loader.Config
 	version       worker.Deployment
 }
@@ -85,6 +88,7 @@ func (f *processFlags) checkLoad() error {
 func (f *processFlags) addSlots(command *cobra.Command) {
 	command.Flags().IntVar(&f.slots.Live, "slots-live", 4, "how many chunks of runs that are due now are written at once")
 	command.Flags().IntVar(&f.slots.Bulk, "slots-bulk", 2, "how many chunks of backfills are written at once")
+	command.Flags().BoolVar(&f.ungoverned, "ungoverned", false, "let backfills take all their slots, whatever strains ClickHouse, live runs or the destination")
 	command.Flags().IntVar(&f.slots.Control, "slots-control", 32, "how many small steps of runs are done at once")
 }
 
@@ -142,7 +146,7 @@ func (p *program) serve(ctx context.Context, flags processFlags, setup []string,
 	}
 	collectOften()
 	build := telemetry.ReadBuild()
-	proc := &process{env: env, config: loaded, log: log, registry: telemetry.NewRegistry(build), slots: flags.slots, load: flags.load, version: flags.version}
+	proc := &process{env: env, config: loaded, log: log, registry: telemetry.NewRegistry(build), slots: flags.slots, ungoverned: flags.ungoverned, load: flags.load, version: flags.version}
 	log.Info("millrace starts", "version", build.Version)
 	if env.MetricsListen != "" {
 		metrics, err := telemetry.ServeMetrics(env.MetricsListen, proc.registry)
@@ -267,10 +271,14 @@ func (proc *process) worker() part {
 		defer connected.Close()
 		began := time.Now()
 		return explainServers(connected.explain(worker.Run(ctx, worker.Config{
-			Temporal:   connected.Client,
-			Namespace:  connected.namespace,
-			Steps:      &activities.Steps{Events: store, Connections: proc.config, Log: log},
-			Slots:      proc.slots,
+			Temporal:  connected.Client,
+			Namespace: connected.namespace,
+			Steps:     &activities.Steps{Events: store, Connections: proc.config, Log: log},
+			Slots:     proc.slots,
+			Backfills: worker.Backfills{
+				Budget: proc.config.Backfills.Budget(), Reads: proc.config.Backfills.Reads(), Ungoverned: proc.ungoverned,
+			},
+			Registerer: proc.registry,
 			Deployment: proc.version,
 			Log:        log,
 			Ready: func() {

@@ -26,6 +26,8 @@ type Config struct {
 	Exports []export.Definition
 	// Models are the models of the user's own.
 	Models []export.Model
+	// Backfills is how much the runs of the past may take.
+	Backfills Backfills
 
 	connections []connection
 	source      source
@@ -74,6 +76,7 @@ func Parse(path string, data []byte) (*Config, error) {
 		Models      []json.RawMessage `json:"models"`
 		Connections []json.RawMessage `json:"connections"`
 		Exports     []json.RawMessage `json:"exports"`
+		Backfills   json.RawMessage   `json:"backfills"`
 	}
 	if err := source.decode(source.json, &sections, ""); err != nil {
 		return nil, err
@@ -98,7 +101,7 @@ func Parse(path string, data []byte) (*Config, error) {
 			return nil, err
 		}
 	}
-	return config, nil
+	return config, config.setBackfills(sections.Backfills)
 }
 
 // Export finds a definition by name; its error lists the names there are.

@@ -14,7 +14,11 @@ func (c *Config) Redacted() (json.RawMessage, error) {
 		Teams       []Team                       `json:"teams,omitempty"`
 		Connections []map[string]json.RawMessage `json:"connections,omitempty"`
 		Exports     []export.Definition          `json:"exports,omitempty"`
+		Backfills   *Backfills                   `json:"backfills,omitempty"`
 	}{Exports: c.Exports}
+	if c.Backfills.set() {
+		shown.Backfills = &c.Backfills
+	}
 	for _, team := range c.Teams {
 		team.Token = recognisable(team.Token)
 		shown.Teams = append(shown.Teams, team)
