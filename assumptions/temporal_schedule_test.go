@@ -3,17 +3,13 @@
 package assumptions
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
-	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/workflow"
 
@@ -199,163 +195,6 @@ func TestTemporalAManualStartJoinsAnIDThatRunsAndRepeatsOneThatEnded(t *testing.
 	}
 	if again := start(); again.GetRunID() == first.GetRunID() {
 		t.Error("the ended one was not started again")
-	}
-}
-
-func TestTemporalTheDefaultOverlapSkipLosesStarts(t *testing.T) {
-	c := temporalNamespace(t)
-	work(t, c, map[string]any{"Start": func(ctx workflow.Context) error { return workflow.Sleep(ctx, time.Hour) }}, nil)
-	handle := scheduleOf(t, c, client.ScheduleOptions{Spec: every(time.Second)})
-	eventually(t, func() error {
-		description, err := handle.Describe(t.Context())
-		if err != nil {
-			return err
-		}
-		if description.Schedule.Policy.Overlap != skip {
-			return fmt.Errorf("the default overlap is %s", description.Schedule.Policy.Overlap)
-		}
-		if description.Info.NumActionsSkippedOverlap < 2 {
-			return fmt.Errorf("%d starts were skipped", description.Info.NumActionsSkippedOverlap)
-		}
-		return nil
-	})
-	if found := executions(t, c, 1); len(found) != 1 {
-		t.Errorf("beside the first, %d were started", len(found)-1)
-	}
-}
-
-// starts are the nominal times that were started, ascending, at least as many as wanted.
-func starts(t *testing.T, c client.Client, wanted int) []time.Time {
-	t.Helper()
-	var at []time.Time
-	for _, e := range executions(t, c, wanted) {
-		at = append(at, nominal(t, e.id))
-	}
-	slices.SortFunc(at, time.Time.Compare)
-	return at
-}
-
-// The scheduler takes up what is due before it takes up an update, in the same turn, so none is lost between the two.
-func TestTemporalUpdatesOfTheSameTimesDropNoDueStart(t *testing.T) {
-	c := temporalNamespace(t)
-	work(t, c, map[string]any{"Start": sayStart}, nil)
-	scheduleOf(t, c, client.ScheduleOptions{Spec: every(time.Second), Overlap: allowAll, CatchupWindow: time.Hour})
-	described, err := c.WorkflowService().DescribeSchedule(t.Context(), &workflowservice.DescribeScheduleRequest{Namespace: namespaceOf[c], ScheduleId: "nightly"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	storm, end := context.WithCancel(t.Context())
-	defer end()
-	var updates atomic.Int64
-	var all sync.WaitGroup
-	for worker := range 4 {
-		all.Go(func() {
-			for i := 0; storm.Err() == nil; i++ {
-				if _, err := c.WorkflowService().UpdateSchedule(storm, &workflowservice.UpdateScheduleRequest{
-					Namespace: namespaceOf[c], ScheduleId: "nightly", Schedule: described.Schedule, RequestId: fmt.Sprintf("%d-%d", worker, i),
-				}); err == nil {
-					updates.Add(1)
-				}
-			}
-		})
-	}
-	starts(t, c, 6)
-	end()
-	all.Wait()
-	eventually(t, func() error {
-		seen := starts(t, c, 6)
-		for i := 1; i < len(seen); i++ {
-			if step := seen[i].Sub(seen[i-1]); step != time.Second {
-				return fmt.Errorf("after %s the next start is %s, with %d updates", seen[i-1].Format(time.RFC3339), seen[i].Format(time.RFC3339), updates.Load())
-			}
-		}
-		return nil
-	})
-}
-
-// What the new times would have had due before the update is not made up for, whatever the catch-up window says, and
-// it is counted nowhere. Only a backfill fills it.
-func TestTemporalAnUpdateToOtherTimesDropsThoseBeforeIt(t *testing.T) {
-	c := temporalNamespace(t)
-	work(t, c, map[string]any{"Start": sayStart}, nil)
-	now := time.Now().UTC().Truncate(time.Second)
-	sinceHour := func(at time.Time) time.Duration { return at.Sub(at.Truncate(time.Hour)) }
-	handle := scheduleOf(t, c, client.ScheduleOptions{Overlap: allowAll, CatchupWindow: time.Hour, Spec: client.ScheduleSpec{
-		Intervals: []client.ScheduleIntervalSpec{{Every: time.Hour, Offset: sinceHour(now.Add(-time.Minute))}},
-	}})
-	// The new time comes after the schedule was made, and has passed when the schedule is updated.
-	due := now.Add(2 * time.Second)
-	eventually(t, func() error {
-		if !time.Now().After(due) {
-			return fmt.Errorf("it is not yet %s", due)
-		}
-		return nil
-	})
-	if err := handle.Update(t.Context(), client.ScheduleUpdateOptions{
-		DoUpdate: func(before client.ScheduleUpdateInput) (*client.ScheduleUpdate, error) {
-			schedule := before.Description.Schedule
-			schedule.Spec = &client.ScheduleSpec{Intervals: []client.ScheduleIntervalSpec{{Every: time.Hour, Offset: sinceHour(due)}}}
-			return &client.ScheduleUpdate{Schedule: &schedule}, nil
-		},
-	}); err != nil {
-		t.Fatal(err)
-	}
-	var description *client.ScheduleDescription
-	eventually(t, func() (err error) {
-		description, err = handle.Describe(t.Context())
-		// The SDK gives no update as the zero second of 1970, and not as the zero time.
-		if err == nil && description.Info.LastUpdateAt.Unix() == 0 {
-			err = fmt.Errorf("the update has not been taken up")
-		}
-		return err
-	})
-	if next := description.Info.NextActionTimes[0]; !next.Equal(due.Add(time.Hour)) {
-		t.Errorf("the next start is %s", next)
-	}
-	if description.Info.NumActions != 0 || description.Info.NumActionsMissedCatchupWindow != 0 || description.Info.NumActionsSkippedOverlap != 0 {
-		t.Errorf("it is counted: %+v", description.Info)
-	}
-	if err := handle.Backfill(t.Context(), client.ScheduleBackfillOptions{Backfill: []client.ScheduleBackfill{
-		{Start: now, End: time.Now(), Overlap: allowAll},
-	}}); err != nil {
-		t.Fatal(err)
-	}
-	if got := starts(t, c, 1); len(got) != 1 || !got[0].Equal(due) {
-		t.Errorf("the backfill started %v", got)
-	}
-}
-
-func TestTemporalWhatIsDueDuringAPauseIsNotMadeUpFor(t *testing.T) {
-	c := temporalNamespace(t)
-	work(t, c, map[string]any{"Start": sayStart}, nil)
-	handle := scheduleOf(t, c, client.ScheduleOptions{Spec: every(time.Second), Overlap: allowAll, CatchupWindow: time.Hour})
-	starts(t, c, 1)
-	if err := handle.Pause(t.Context(), client.SchedulePauseOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	paused := time.Now()
-	eventually(t, func() error {
-		if since := time.Since(paused); since < 4*time.Second {
-			return fmt.Errorf("it is paused for %s only", since)
-		}
-		return nil
-	})
-	if err := handle.Unpause(t.Context(), client.ScheduleUnpauseOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	resumed := time.Now()
-	var seen []time.Time
-	eventually(t, func() error {
-		seen = starts(t, c, 1)
-		if last := seen[len(seen)-1]; !last.After(resumed) {
-			return fmt.Errorf("the last start was %s", last)
-		}
-		return nil
-	})
-	for _, at := range seen {
-		if at.After(paused.Add(time.Second)) && at.Before(resumed.Add(-time.Second)) {
-			t.Errorf("%s fell into the pause and was started", at)
-		}
 	}
 }
 

@@ -74,7 +74,11 @@ func (s *Starter) Export(ctx context.Context, name string, limit int) (ExportSta
 	if len(description.Info.NextActionTimes) > 0 && !status.Paused {
 		status.Next = &description.Info.NextActionTimes[0]
 	}
-	status.Warnings = append(status.Warnings, warnings(name, description)...)
+	dropped, err := s.dropped(ctx, name, description.Schedule.Policy.Overlap)
+	if err != nil {
+		return status, err
+	}
+	status.Warnings = append(status.Warnings, warnings(name, description, dropped)...)
 	// A schedule itself only counts the runs that its overlap policy has to look after: with AllowAll, none.
 	running, err := s.Temporal.CountWorkflow(ctx, &workflowservice.CountWorkflowExecutionsRequest{
 		Query: runsOf(name) + ` AND ExecutionStatus = "Running"`,
@@ -87,8 +91,20 @@ func (s *Starter) Export(ctx context.Context, name string, limit int) (ExportSta
 	return status, err
 }
 
+// dropped is how many starts a schedule has dropped because it held back too many, of one that holds back at all.
+func (s *Starter) dropped(ctx context.Context, name string, policy enumspb.ScheduleOverlapPolicy) (int64, error) {
+	if s.Namespace == "" || policy != enumspb.SCHEDULE_OVERLAP_POLICY_BUFFER_ALL {
+		return 0, nil
+	}
+	described, err := s.Temporal.WorkflowService().DescribeSchedule(ctx, &workflowservice.DescribeScheduleRequest{Namespace: s.Namespace, ScheduleId: name})
+	if err != nil {
+		return 0, fmt.Errorf("read the counters of schedule %q: %w", name, err)
+	}
+	return described.GetInfo().GetBufferDropped(), nil
+}
+
 // warnings names what makes a schedule lose intervals, and what it lost.
-func warnings(name string, description *client.ScheduleDescription) []string {
+func warnings(name string, description *client.ScheduleDescription, dropped int64) []string {
 	var found []string
 	switch policy := description.Schedule.Policy.Overlap; policy {
 	case enumspb.SCHEDULE_OVERLAP_POLICY_ALLOW_ALL, enumspb.SCHEDULE_OVERLAP_POLICY_BUFFER_ALL:
@@ -101,11 +117,17 @@ func warnings(name string, description *client.ScheduleDescription) []string {
 	if description.Schedule.Policy.PauseOnFailure {
 		found = append(found, "it pauses after a failed run: later intervals then wait for somebody to resume it")
 	}
-	if lost := description.Info.NumActionsMissedCatchupWindow; lost > 0 {
-		found = append(found, fmt.Sprintf("%d starts were lost, for Temporal was down longer than the catch-up window: fill them with `temporal schedule backfill --schedule-id %s --overlap-policy AllowAll --start-time … --end-time …`", lost, name))
-	}
-	if lost := description.Info.NumActionsSkippedOverlap; lost > 0 {
-		found = append(found, fmt.Sprintf("%d starts were skipped, for a run was still going: fill them with `temporal schedule backfill --schedule-id %s --overlap-policy AllowAll --start-time … --end-time …`", lost, name))
+	for _, lost := range []struct {
+		count int64
+		why   string
+	}{
+		{int64(description.Info.NumActionsMissedCatchupWindow), "lost, for Temporal was down longer than the catch-up window"},
+		{int64(description.Info.NumActionsSkippedOverlap), "skipped, for a run was still going"},
+		{dropped, "dropped, for a thousand waited already"},
+	} {
+		if lost.count > 0 {
+			found = append(found, fmt.Sprintf("%d starts were %s: `millrace backfill %s --start … --end …` finds and fills what is missing", lost.count, lost.why, name))
+		}
 	}
 	return found
 }

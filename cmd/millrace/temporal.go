@@ -63,7 +63,7 @@ func (p *program) withStarter(ctx context.Context, do func(*temporal, *starter.S
 		return err
 	}
 	defer connected.Close()
-	return connected.explain(do(connected, &starter.Starter{Temporal: connected.Client, DataConverter: connected.converter, File: p.file(env)}))
+	return connected.explain(do(connected, &starter.Starter{Temporal: connected.Client, DataConverter: connected.converter, Namespace: connected.namespace, File: p.file(env)}))
 }
 
 // quiet drops what a library logs while a command is about to tell the same as its error.
