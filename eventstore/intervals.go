@@ -18,7 +18,7 @@ type Counted struct {
 }
 
 // maxUneven is how many intervals of different lengths, days of a zone, are counted at once: their starts stand in the query.
-const maxUneven = 20_000
+const maxUneven = 10_000
 
 // CountIntervals counts the rows of many intervals by one query, which reads what a plan of them all reads first. They follow
 // each other without a gap, oldest first, and the query's own Interval is not looked at. Each is answered, also without rows.

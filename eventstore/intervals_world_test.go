@@ -63,6 +63,9 @@ func TestManyIntervalsAreCountedAsOneByOne(t *testing.T) {
 				t.Fatalf("%d intervals, %v", len(intervals), err)
 			}
 			for _, team := range []export.Team{{All: true}, {ID: 2}, {ID: 4711}} {
+				if grid.zone == "" && !team.All {
+					continue // 336 more plans would tell nothing new
+				}
 				got, err := store.CountIntervals(t.Context(), eventstore.PlanQuery{Team: team}, intervals)
 				if err != nil || len(got) != len(intervals) {
 					t.Fatalf("%s, %s: %d answers, %v", name, grid.every, len(got), err)

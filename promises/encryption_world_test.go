@@ -118,6 +118,14 @@ func TestWhatGoesToTemporalIsEncrypted(tt *testing.T) {
 		t.Errorf("found by its attributes: %+v, %v", runs, err)
 	}
 
+	// So are the rows of a sample.
+	estimated := t.estimate(estimateOf(definition, hour(1), true))
+	plain.hides(plain.stored(estimated), append(words, "flight")...)
+	var estimate export.Estimate
+	if err := t.Client.GetWorkflow(t.Context(), estimated.WorkflowID, estimated.RunID).Get(t.Context(), &estimate); err != nil || len(estimate.Sample.Rows) != 2 || *estimate.Sample.Rows[0][2] != "flight" {
+		t.Errorf("who has the key reads %+v, %v", estimate, err)
+	}
+
 	// A failure is encrypted as well, but for its kind.
 	missing := hourly("sealed-missing", 1)
 	missing.Connection = "nowhere"

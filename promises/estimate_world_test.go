@@ -169,7 +169,7 @@ func TestAnEstimateSaysWhatItKnows(tt *testing.T) {
 	}
 	var now export.Estimate
 	unfinished := grid.Containing(time.Now())
-	run := t.estimate(definition, unfinished) // the starter refuses what has not ended, as it does of runs
+	run := t.estimate(estimateOf(definition, unfinished, true)) // the starter refuses what has not ended, as it does of runs
 	if err := t.Client.GetWorkflow(t.Context(), run.WorkflowID, run.RunID).Get(t.Context(), &now); err != nil {
 		t.Fatal(err)
 	}

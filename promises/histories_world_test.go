@@ -86,8 +86,8 @@ func TestHistoriesOfAllKindsReplay(tt *testing.T) {
 		t.history(kind, starter.Started{WorkflowID: "check-" + connection})
 	}
 
-	t.history("estimated", t.estimate(several, hour(0)))
-	t.history("estimated in vain", t.estimate(several, export.Interval{Start: hour(0).Start, End: hour(0).End.Add(-time.Minute)}))
+	t.history("estimated", t.estimate(estimateOf(several, hour(0), false)))
+	t.history("estimated in vain", t.estimate(estimateOf(several, export.Interval{Start: hour(0).Start, End: hour(0).End.Add(-time.Minute)}, false)))
 
 	// The watermark stands at the beginning of the test, so the minute that has just begun is waited for.
 	minutely := hourly("minutely", 1)

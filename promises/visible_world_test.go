@@ -5,6 +5,7 @@ package promises
 import (
 	"testing"
 
+	"github.com/google/uuid"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/converter"
 
@@ -37,7 +38,7 @@ func TestEveryStepHasItsSummaryAndItsUrgency(tt *testing.T) {
 	}
 	t.outcomes("shop-events", 2)
 	t.steps("shop-events-"+clockOf(hour(1)), "", 4, 8)
-	t.steps(t.estimate(definition, hour(1)).WorkflowID, "", 1, 1)
+	t.steps(t.estimate(estimateOf(definition, hour(1), false)).WorkflowID, "", 1, 1)
 }
 
 // estimateOf asks for an estimate of a range.
@@ -46,10 +47,10 @@ func estimateOf(definition export.Definition, span export.Interval, sample bool)
 }
 
 // estimate starts an estimate as a hand would, and waits until it has ended.
-func (t *thread) estimate(definition export.Definition, span export.Interval) starter.Started {
+func (t *thread) estimate(task export.EstimateTask) starter.Started {
 	t.Helper()
-	run, err := t.Client.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: "estimate " + span.Key(), TaskQueue: workflows.QueueControl},
-		workflows.NameEstimate, estimateOf(definition, span, false))
+	run, err := t.Client.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: "estimate-" + uuid.NewString(), TaskQueue: workflows.QueueControl},
+		workflows.NameEstimate, task)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/millrace/millrace/destinations"
 	"github.com/millrace/millrace/export"
 )
 
@@ -18,6 +19,27 @@ var chunks = []promise{
 		receipt.Hash, receipt.ReadBack, receipt.Attempt = export.Content{}.HashText(), true, 1 // as who asks completes it
 		if length := len(asJSON(t, receipt)); length > 300 {
 			t.Errorf("the receipt has %d bytes of JSON, at most 300 are allowed", length)
+		}
+	}},
+	{"what is foretold of a chunk is so", func(t *testing.T, s Subject) {
+		before := s.contents(t)
+		knows, can := s.Open(t).(destinations.Foretells)
+		if !can {
+			return
+		}
+		told := knows.Foretell(t.Context())
+		s.sameContents(t, before)
+		if told.Place == "" || told.Problem != "" {
+			t.Errorf("it foretells %+v", told)
+		}
+		plan := s.plan("first", 10)
+		s.prepare(t, plan)
+		chunk := rows(10)
+		if _, err := s.Open(t).WriteChunk(t.Context(), task(plan, 0, chunk)); err != nil {
+			t.Fatal(err)
+		}
+		if asked := chunk.asked.Load(); asked == nil || *asked != told.Encoding {
+			t.Errorf("a chunk is asked for as %+v, foretold was %+v", asked, told.Encoding)
 		}
 	}},
 	{"writing twice leaves one copy", func(t *testing.T, s Subject) {

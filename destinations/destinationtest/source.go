@@ -33,6 +33,8 @@ type source struct {
 	// reached is closed when blockAt is reached.
 	reached chan struct{}
 	opened  atomic.Int64
+	// asked is the encoding that it was opened in last.
+	asked atomic.Pointer[export.Encoding]
 }
 
 var errBroken = errors.New("connection reset by peer")
@@ -85,6 +87,7 @@ func (s *source) file(encoding export.Encoding) ([]byte, error) {
 // Open begins to read; see destinations.Source.
 func (s *source) Open(ctx context.Context, encoding export.Encoding) (io.ReadCloser, error) {
 	s.opened.Add(1)
+	s.asked.Store(&encoding)
 	if s.openFails {
 		return nil, export.Errorf(export.KindSourceUnavailable, "open chunk: %w", errBroken)
 	}
