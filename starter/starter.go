@@ -24,8 +24,8 @@ type Starter struct {
 	Temporal client.Client
 	// DataConverter is the client's, so that inputs of schedules can be read back; nil means the SDK's default.
 	DataConverter converter.DataConverter
-	// Namespace is the name of that namespace, for what the client does not show; when it is empty, starts that a schedule
-	// dropped because too many waited are not told.
+	// Namespace is the name of that namespace, for what the client's own calls do not do: without it Pause and Resume take
+	// "default", and starts that a schedule dropped because too many waited are not told.
 	Namespace string
 	// File is where the definitions of exports are, for messages that tell people to apply it; empty means millrace.yaml.
 	File string

@@ -17,8 +17,11 @@ import (
 type ExportStatus struct {
 	Definition export.Definition `json:"definition"`
 	Paused     bool              `json:"paused"`
-	// Note is why, in the words of who paused it.
-	Note string `json:"note,omitempty"`
+	// Note is why, in the words of who paused it. PausedBy and PausedSince are known of a pause by `millrace pause`, and empty of
+	// one by Temporal's own tools.
+	Note        string     `json:"note,omitempty"`
+	PausedBy    string     `json:"paused_by,omitempty"`
+	PausedSince *time.Time `json:"paused_since,omitempty"`
 	// Next is when the next run is due, nil when none is.
 	Next *time.Time `json:"next,omitempty"`
 	// Running is how many runs are under way, those included that no worker has taken up yet.
@@ -64,6 +67,13 @@ func (s *Starter) Export(ctx context.Context, name string, limit int) (ExportSta
 		return ExportStatus{}, fmt.Errorf("read schedule %q: %w", name, err)
 	}
 	status := ExportStatus{Paused: description.Schedule.State.Paused, Note: description.Schedule.State.Note}
+	if status.Paused {
+		pause := parsePause(status.Note)
+		status.Note, status.PausedBy = pause.Note, pause.By
+		if !pause.Since.IsZero() {
+			status.PausedSince = &pause.Since
+		}
+	}
 	input, err := s.input(description.Schedule)
 	if err != nil {
 		status.Definition.Name = name

@@ -80,7 +80,7 @@ func (p *program) applyConfig(ctx context.Context, s *starter.Starter, loaded *c
 	}
 	if !dryRun && len(due) > 0 {
 		if !yes {
-			if err := p.ask(fmt.Sprintf("Apply %s? [y/N] ", plural(len(due), "change"))); err != nil {
+			if err := p.ask(fmt.Sprintf("Apply %s? [y/N] ", plural(len(due), "change")), "--yes to apply, or --dry-run to look only"); err != nil {
 				return err
 			}
 		}
@@ -133,10 +133,10 @@ func printApplied(w io.Writer, change starter.Change) {
 	fmt.Fprintln(w)
 }
 
-// ask waits for a yes. Without a terminal there is nobody to ask.
-func (p *program) ask(question string) error {
+// ask waits for a yes. Without a terminal there is nobody to ask, and the error says what to give instead.
+func (p *program) ask(question, instead string) error {
 	if !telemetry.IsTerminal(p.err) || !isTerminalInput(p.in) {
-		return usagef("nothing was changed, for there is no terminal to ask at: give --yes to apply, or --dry-run to look only")
+		return usagef("nothing was changed, for there is no terminal to ask at: give %s", instead)
 	}
 	fmt.Fprint(p.err, question)
 	answer, err := bufio.NewReader(p.in).ReadString('\n')

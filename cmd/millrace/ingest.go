@@ -143,7 +143,7 @@ copy of the last block may still be taken by ClickHouse, twelve minutes at most,
 					p.printMending(proposal)
 				}
 				if !yes {
-					if err := p.ask(fmt.Sprintf("Let partition %d go on at offset %d? [y/N] ", partition, proposal.Offset)); err != nil {
+					if err := p.ask(fmt.Sprintf("Let partition %d go on at offset %d? [y/N] ", partition, proposal.Offset), "--yes to repair"); err != nil {
 						return err
 					}
 				}
@@ -203,7 +203,7 @@ loaded of it is given up, and records how far it was.`,
 					fmt.Fprintf(p.out, "topic %s ends at the offsets %v of its partitions; exports no longer wait for it\n", proposal.Topic, proposal.Offsets)
 				}
 				if !yes {
-					if err := p.ask("Take it off the roster? [y/N] "); err != nil {
+					if err := p.ask("Take it off the roster? [y/N] ", "--yes to retire"); err != nil {
 						return err
 					}
 				}

@@ -35,7 +35,7 @@ func TestMessages(t *testing.T) {
 		code int
 		want string
 	}{
-		{"fly", nil, exitUsage, `millrace: "fly" is no command: the commands are apply, backfill, check, codec, completion, estimate, ingest, run, runs, setup, status, up, verify, version, worker`},
+		{"fly", nil, exitUsage, `millrace: "fly" is no command: the commands are apply, backfill, check, codec, completion, delete, estimate, ingest, pause, resume, run, runs, setup, status, up, verify, version, worker`},
 		{"--fast", nil, exitUsage, "millrace: unknown flag: --fast: see `millrace --help`"},
 		{"version now", nil, exitUsage, "millrace: millrace version takes no arguments, but there are 1: see `millrace version --help`"},
 		{"run " + times, nil, exitUsage, "millrace: millrace run takes the name of an export, but there are 0: see `millrace run --help`"},
@@ -62,6 +62,9 @@ func TestMessages(t *testing.T) {
 		{"codec --authorization hunter2", key, exitUsage, "millrace: --authorization: is a secret written out, or nothing: put it into an environment variable or a file, and write env:NAME or file:PATH here"},
 		{"codec --origin localhost:8233/x", key, exitUsage, `millrace: --origin: "localhost:8233/x" is not an origin, such as http://localhost:8233: scheme, host and port, without a path`},
 		{"status", map[string]string{config.VarCodecKeys: "k1=hunter2"}, exitUsage, `millrace: MILLRACE_CODEC_KEYS: key "k1": is a secret written out, or nothing: put it into an environment variable or a file, and write env:NAME or file:PATH here`},
+		{"pause shop", nil, exitUsage, "millrace: --note is missing: say why, for whoever finds the export paused, such as --note \"the bucket moves\""},
+		{"pause", nil, exitUsage, "millrace: millrace pause takes the name of an export, but there are 0: see `millrace pause --help`"},
+		{"delete shop --json", nil, exitUsage, `{"error":"--json cannot ask: give --yes","exit_code":2}`},
 		{"status a b", nil, exitUsage, "millrace: millrace status takes at most the name of an export, but there are 2: see `millrace status --help`"},
 		{"status --limit 0", nil, exitUsage, "millrace: --limit: 0 must be from 1 to 1000"},
 		{"setup --only tables,moon", nil, exitUsage, `millrace: --only: "moon" is no part: the parts are tables, topic, search-attributes`},

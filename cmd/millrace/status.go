@@ -169,6 +169,9 @@ func (p *program) printStatus(answer statusAnswer, single bool) {
 	listed.print(p.out)
 	if single {
 		fmt.Fprintln(p.out)
+		if one := answer.Exports[0]; one.Paused {
+			fmt.Fprintf(p.out, "%s\n\n", pausedLine(one))
+		}
 		p.printLastRuns(answer.Exports[0])
 	}
 	for _, export := range answer.Exports {
@@ -176,6 +179,18 @@ func (p *program) printStatus(answer statusAnswer, single bool) {
 			fmt.Fprintf(p.err, "warning: export %s: %s\n", export.Definition.Name, warning)
 		}
 	}
+}
+
+// pausedLine says of a paused export why, and by whom and since when as far as that is known.
+func pausedLine(export starter.ExportStatus) string {
+	line := "paused"
+	if export.PausedSince != nil {
+		line += fmt.Sprintf(" since %s by %s", clock(*export.PausedSince), export.PausedBy)
+	}
+	if export.Note != "" {
+		line += ": " + export.Note
+	}
+	return line + fmt.Sprintf("\nwhat falls due meanwhile is started by nobody: `millrace resume %s` ends the pause", export.Definition.Name)
 }
 
 func nextDue(export starter.ExportStatus) cell {

@@ -1,0 +1,148 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/user"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/millrace/millrace/export"
+	"github.com/millrace/millrace/starter"
+)
+
+// pauseAnswer is the answer of pause and resume.
+type pauseAnswer struct {
+	Export string     `json:"export"`
+	Paused bool       `json:"paused"`
+	Note   string     `json:"note,omitempty"`
+	By     string     `json:"by,omitempty"`
+	Since  *time.Time `json:"since,omitempty"`
+	// Missed is the time whose intervals fell due in the pause that has ended and were not started.
+	Missed *export.Interval `json:"missed,omitempty"`
+}
+
+func answerOf(name string, paused bool, pause starter.Pause) pauseAnswer {
+	answer := pauseAnswer{Export: name, Paused: paused, Note: pause.Note, By: pause.By}
+	if !pause.Since.IsZero() {
+		answer.Since = &pause.Since
+	}
+	return answer
+}
+
+func (p *program) pause() *cobra.Command {
+	var note string
+	command := &cobra.Command{
+		Use:     "pause NAME --note WHY",
+		GroupID: groupWork,
+		Short:   "Have an export start nothing more, with a note for others to read",
+		Long: `Pause the schedule of an export: it starts nothing until it is resumed. Runs that are under way go
+on, and so does a backfill. What falls due meanwhile is started by nobody, also not afterwards:
+millrace resume says what that was, and how to fill it.
+
+The note stands, with who paused and when, in millrace status, in the Temporal UI and in temporal
+schedule describe. millrace apply leaves a pause as it is. Exit code 3 says that the export is
+paused already.`,
+		Example: `  millrace pause shop-events --note "the bucket moves"`,
+		Args:    exactly(1, "the name of an export"),
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+			return p.completeExports(cmd.Context(), args)
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if note == "" {
+				return usagef("--note is missing: say why, for whoever finds the export paused, such as --note \"the bucket moves\"")
+			}
+			return p.withStarter(cmd.Context(), func(_ *temporal, s *starter.Starter) error {
+				pause, changed, err := s.Pause(cmd.Context(), args[0], starter.Pause{Note: note, By: operator(), Since: time.Now()})
+				switch {
+				case err != nil:
+					return err
+				case p.json && changed:
+					return p.printJSON(answerOf(args[0], true, pause))
+				case !changed:
+					return negative{fmt.Sprintf("%s is paused already: %s", args[0], pause)}
+				}
+				fmt.Fprintf(p.out, "%s is paused: %s\n", args[0], pause)
+				return p.tellRunning(cmd.Context(), s, args[0])
+			})
+		},
+	}
+	command.Flags().StringVar(&note, "note", "", "`why`, for whoever finds the export paused")
+	return command
+}
+
+// tellRunning says what goes on in spite of a pause.
+func (p *program) tellRunning(ctx context.Context, s *starter.Starter, name string) error {
+	status, err := s.Export(ctx, name, 1)
+	if err == nil && status.Running > 0 {
+		fmt.Fprintf(p.out, "%s under way, and not stopped by this\n", are(status.Running, "run"))
+	}
+	return err
+}
+
+// are is "1 run is", "2 runs are".
+func are(n int, word string) string {
+	if n == 1 {
+		return plural(n, word) + " is"
+	}
+	return plural(n, word) + " are"
+}
+
+func (p *program) resume() *cobra.Command {
+	return &cobra.Command{
+		Use:     "resume NAME",
+		GroupID: groupWork,
+		Short:   "Have a paused export go on, and say what the pause left out",
+		Long: `Resume the schedule of an export that is paused: it starts what falls due from now on. What fell due
+in the pause is not started. If the export was paused by millrace pause, it is known what that was:
+the answer names the range, and the command that fills it. Exit code 3 says that it was not paused.`,
+		Example: `  millrace resume shop-events`,
+		Args:    exactly(1, "the name of an export"),
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+			return p.completeExports(cmd.Context(), args)
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return p.withStarter(cmd.Context(), func(_ *temporal, s *starter.Starter) error {
+				resumed, changed, err := s.Resume(cmd.Context(), args[0], operator())
+				switch {
+				case err != nil:
+					return err
+				case !changed:
+					return negative{fmt.Sprintf("%s is not paused", args[0])}
+				case p.json:
+					answer := answerOf(args[0], false, resumed.Pause)
+					answer.Missed = resumed.Missed
+					return p.printJSON(answer)
+				}
+				p.printResumed(args[0], resumed)
+				return nil
+			})
+		},
+	}
+}
+
+func (p *program) printResumed(name string, resumed starter.Resumed) {
+	fmt.Fprintf(p.out, "%s goes on. It was paused: %s\n", name, resumed.Pause)
+	switch missed := resumed.Missed; {
+	case missed != nil:
+		fmt.Fprintf(p.out, "What fell due meanwhile was not started. To fill it:\n  millrace backfill %s --start %s --end %s\n", name, clock(missed.Start), clock(missed.End))
+	case resumed.Pause.Since.IsZero():
+		fmt.Fprintf(p.out, "Since when is not known. What fell due meanwhile was not started; this finds and fills what is missing:\n  millrace backfill %s --start TIME --end TIME\n", name)
+	default:
+		fmt.Fprintln(p.out, "Nothing fell due meanwhile.")
+	}
+}
+
+// operator is who acts, for others to read: user and machine.
+func operator() string {
+	name, host := "somebody", "an unknown machine"
+	if found, err := user.Current(); err == nil {
+		name = found.Username
+	}
+	if found, err := os.Hostname(); err == nil {
+		host = found
+	}
+	return name + "@" + host
+}

@@ -1,0 +1,136 @@
+//go:build world
+
+package main
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/sdk/client"
+
+	"github.com/millrace/millrace/eventstore"
+	"github.com/millrace/millrace/export"
+	"github.com/millrace/millrace/internal/config"
+	"github.com/millrace/millrace/internal/testworld"
+	"github.com/millrace/millrace/starter"
+)
+
+// An export is paused with a note that others read, resumed with what the pause left out, and deleted with what runs.
+func TestAnExportIsPausedResumedAndDeleted(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.do(exitDone, "setup")
+	w.do(exitDone, "apply", "--yes")
+	matches := func(what, text, want string) {
+		t.Helper()
+		if !regexp.MustCompile(want).MatchString(text) {
+			t.Errorf("%s says\n%s\nwant %s", what, text, want)
+		}
+	}
+
+	out, _ := w.do(exitDone, "pause", "shop-events", "--note", "the bucket moves")
+	const paused = `the bucket moves \(paused by \S+@\S+ at 20\d\d-\S+Z\)\n`
+	matches("pause", out, `^shop-events is paused: `+paused)
+	_, message := w.do(exitNegative, "pause", "shop-events", "--note", "I was late")
+	matches("a second pause", message, `^millrace: shop-events is paused already: `+paused)
+	out, _ = w.do(exitDone, "status", "shop-events")
+	matches("status", out, `paused since 20\d\d-\S+Z by \S+@\S+: the bucket moves\nwhat falls due meanwhile is started by nobody: .millrace resume shop-events. ends the pause\n`)
+	var changes []starter.Change
+	if w.doJSON(&changes, exitDone, "apply", "--yes"); changes[0].Action != starter.ActionNone {
+		t.Errorf("apply finds a difference in a pause: %+v", changes)
+	}
+	var status statusAnswer
+	if w.doJSON(&status, exitDone, "status"); !status.Exports[0].Paused || status.Exports[0].PausedBy == "" || status.Exports[0].PausedSince == nil {
+		t.Errorf("status: %+v", status.Exports[0])
+	}
+	out, _ = w.do(exitDone, "resume", "shop-events")
+	matches("resume", out, `^shop-events goes on. It was paused: `+paused)
+	if _, message = w.do(exitNegative, "resume", "shop-events"); message != "millrace: shop-events is not paused\n" {
+		t.Errorf("a second resume says %s", message)
+	}
+
+	// One that was paused a while ago, and one by Temporal's own tools.
+	schedule := w.temporal().ScheduleClient().GetHandle(t.Context(), "shop-events")
+	since := time.Now().Add(-5 * time.Minute).UTC().Truncate(time.Second)
+	pauseAs := func(notes string) {
+		t.Helper()
+		if err := schedule.Pause(t.Context(), client.SchedulePauseOptions{Note: notes}); err != nil {
+			t.Fatal(err)
+		}
+		testworld.Eventually(t, patience, func() error {
+			if now, err := schedule.Describe(t.Context()); err != nil || now.Schedule.State.Note != notes {
+				return fmt.Errorf("not paused yet: %v", err)
+			}
+			return nil
+		})
+	}
+	pauseAs(starter.Pause{Note: "lunch", By: "ada@laptop", Since: since}.String())
+	var resumed pauseAnswer
+	w.doJSON(&resumed, exitDone, "resume", "shop-events")
+	if missed := resumed.Missed; missed == nil || !missed.Start.Equal(since.Truncate(time.Minute)) || missed.End.Before(since.Add(4*time.Minute)) ||
+		missed.End.After(time.Now()) || resumed.By != "ada@laptop" || resumed.Note != "lunch" {
+		t.Errorf("resumed after five minutes: %+v", resumed)
+	}
+	pauseAs("by the UI")
+	out, _ = w.do(exitDone, "resume", "shop-events")
+	matches("resume of a pause by the UI", out, `^shop-events goes on. It was paused: by the UI\nSince when is not known. .*\n  millrace backfill shop-events --start TIME --end TIME\n$`)
+
+	// Without a loader a run waits for the watermark, and is cancelled.
+	if _, message = w.do(exitUsage, "delete", "shop-events"); message != "millrace: nothing was changed, for there is no terminal to ask at: give --yes to delete\n" {
+		t.Errorf("delete without a terminal says %s", message)
+	}
+	worker := w.start("worker")
+	worker.logged("worker is ready")
+	if err := schedule.Trigger(t.Context(), client.ScheduleTriggerOptions{Overlap: enumspb.SCHEDULE_OVERLAP_POLICY_ALLOW_ALL}); err != nil {
+		t.Fatal(err)
+	}
+	testworld.Eventually(t, patience, func() error {
+		w.doJSON(&status, exitDone, "status", "shop-events")
+		if status.Exports[0].Running == 0 {
+			return fmt.Errorf("nothing runs: %+v", status.Exports[0])
+		}
+		return nil
+	})
+	var deleted starter.Deleted
+	w.doJSON(&deleted, exitDone, "delete", "shop-events", "--yes")
+	if deleted.Cancelled == 0 || deleted.Running > 0 || deleted.Definition.Name != "shop-events" {
+		t.Errorf("delete: %+v", deleted)
+	}
+	if w.doJSON(&status, exitDone, "status"); len(status.Exports) > 0 {
+		t.Errorf("after delete there are %+v", status.Exports)
+	}
+	var ledger []recordedRun
+	if w.doJSON(&ledger, exitDone, "runs", "shop-events"); len(ledger) == 0 || ledger[0].Status != eventstore.StatusCancelled || ledger[0].ErrorKind != export.KindCancelled {
+		t.Errorf("the ledger has %+v", ledger)
+	}
+	_, message = w.do(exitUsage, "delete", "shop-events", "--yes")
+	matches("a second delete", message, `^millrace: no export is named "shop-events"`)
+
+	w.do(exitDone, "apply", "--yes")
+	out, _ = w.do(exitDone, "delete", "shop-events", "--yes")
+	for _, want := range []string{"shop-events is deleted; ", "left: what was exported, at s3:lake, prefix events\n", "left: the ledger, which `millrace runs shop-events` lists\n", "left: the export in your file"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("delete does not say %q:\n%s", want, out)
+		}
+	}
+}
+
+// temporal is a client of the world's namespace.
+func (w *world) temporal() client.Client {
+	w.t.Helper()
+	options, err := config.TemporalOptions()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	options.Namespace = w.namespace
+	connected, err := client.Dial(options)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(connected.Close)
+	return connected
+}
