@@ -18,7 +18,7 @@ import (
 const estimatePatience = 20 * time.Minute
 
 // Estimate has a worker tell what the runs of a range would read and write, and waits for the answer. Nothing is written
-// anywhere. Each call has an estimate of its own. Ending ctx cancels it.
+// anywhere. Each call has an estimate of its own. Ending ctx cancels it; so does waiting in vain for a worker.
 func (s *Starter) Estimate(ctx context.Context, task export.EstimateTask) (export.Estimate, error) {
 	var estimate export.Estimate
 	task.Definition = task.Definition.WithDefaults()
@@ -34,19 +34,40 @@ func (s *Starter) Estimate(ctx context.Context, task export.EstimateTask) (expor
 	if err != nil {
 		return estimate, fmt.Errorf("start the estimate of %s %s: %w", task.Definition.Name, task.Range(), err)
 	}
-	err = run.Get(ctx, &estimate)
-	var late *temporal.TimeoutError
-	if errors.As(err, &late) {
-		return estimate, export.Errorf(export.KindInternal, "the estimate of %s %s took longer than %s, or no worker took it up: is a `millrace worker` running? Give a shorter range, or estimate from here with --local", task.Definition.Name, task.Range(), estimatePatience)
-	}
-	if ctx.Err() != nil { // nobody waits for it any more
-		ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), cancelPatience)
-		defer cancel()
-		if err := s.Temporal.CancelWorkflow(ending, run.GetID(), run.GetRunID()); err != nil {
-			return estimate, fmt.Errorf("cancel the estimate of %s %s: %w", task.Definition.Name, task.Range(), err)
+	waiting, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	idle := time.AfterFunc(takeUpPatience, func() {
+		if s.isIdle(waiting, run) {
+			stop(errIdle)
 		}
+	})
+	defer idle.Stop()
+	err = run.Get(waiting, &estimate)
+	var late *temporal.TimeoutError
+	switch {
+	case waiting.Err() == nil && errors.As(err, &late):
+		return estimate, export.Errorf(export.KindInternal, "the estimate of %s %s did not end in time, or its worker was killed: try again, or give a shorter range", task.Definition.Name, task.Range())
+	case waiting.Err() == nil:
+		return estimate, PlainFailure(err)
 	}
-	return estimate, PlainFailure(err)
+	// Nobody waits for it any more.
+	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), cancelPatience)
+	defer cancel()
+	if err := s.Temporal.CancelWorkflow(ending, run.GetID(), run.GetRunID()); err != nil {
+		return estimate, fmt.Errorf("cancel the estimate of %s %s: %w", task.Definition.Name, task.Range(), err)
+	}
+	return estimate, context.Cause(waiting)
+}
+
+// takeUpPatience is how long a worker may take to take an estimate up.
+const takeUpPatience = time.Minute
+
+var errIdle = export.Errorf(export.KindInternal, "no worker took up the estimate within %s: start one with `millrace worker`, or estimate from here with `millrace estimate NAME --local`", takeUpPatience)
+
+// isIdle tells whether no worker has taken up a workflow: all that it has is its start and a task for a worker.
+func (s *Starter) isIdle(ctx context.Context, run client.WorkflowRun) bool {
+	description, err := s.Temporal.DescribeWorkflowExecution(ctx, run.GetID(), run.GetRunID())
+	return err == nil && description.GetWorkflowExecutionInfo().GetHistoryLength() <= 2
 }
 
 // cancelPatience is how long a cancel may take when nobody waits for its effect.

@@ -86,10 +86,13 @@ func (p *program) estimateByWorker(ctx context.Context, s *starter.Starter, task
 	if err != nil {
 		return err
 	}
-	if task.Sample && os.Getenv(config.VarCodecKeys) == "" {
+	if err := p.printEstimate(task.Definition, estimate); err != nil {
+		return err
+	}
+	if !p.json && task.Sample && os.Getenv(config.VarCodecKeys) == "" {
 		fmt.Fprintf(p.err, "note: %s is not set here: if it is not set for the workers either, the rows of the sample stay in Temporal's history in clear, until its retention ends\n", config.VarCodecKeys)
 	}
-	return p.printEstimate(task.Definition, estimate)
+	return nil
 }
 
 func (p *program) estimateLocal(ctx context.Context, name string, span export.Interval, sample bool) error {
