@@ -62,6 +62,7 @@ func TestALoaderGoesOnWhileItsCoordinatorStaysFrozen(t *testing.T) {
 	freeze(t, frozen)
 	began := time.Now()
 	w.awaitRows(t, time.Minute)
+	w.awaitLoaded(t, running)
 	t.Logf("%s until everything that was sent before was loaded", time.Since(began))
 	w.awaitWatermark(t, w.lastArrival(t)) // nothing is left, and it goes on to commit and to publish
 	running.stop()

@@ -115,6 +115,7 @@ func TestALateIdleCommitDoesNotEraseAPlan(t *testing.T) {
 	}
 	disarm()
 	w.awaitRows(t, time.Minute)
+	w.awaitLoaded(t, running)
 	running.stop()
 	w.checkEachOnce(t)
 	w.checkCommitted(t)
@@ -153,6 +154,7 @@ func TestABlockThatComesTooLateIsPlannedAgainInHalves(t *testing.T) {
 	})
 	disarm()
 	w.awaitRows(t, time.Minute)
+	w.awaitLoaded(t, running)
 	w.awaitQuarantined(t)
 	running.stop()
 	w.checkEachOnce(t)
@@ -183,6 +185,7 @@ func TestAPartitionWhoseBlockIsRefusedStopsAloneAndGoesOnWhenItIsMended(t *testi
 	eventstoretest.Exec(t, "ALTER TABLE "+table+" DROP COLUMN trouble")
 	second := start(t, w.config(t))
 	w.awaitRows(t, time.Minute)
+	w.awaitLoaded(t, second)
 	second.stop()
 	w.checkEachOnce(t)
 	w.checkCommitted(t)

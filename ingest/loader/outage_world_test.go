@@ -177,6 +177,7 @@ func TestClickHouseAwayGrowsLagAndLosesNothing(t *testing.T) {
 		line.mend()
 	}
 	w.awaitRows(t, time.Minute)
+	w.awaitLoaded(t, running)
 	running.stop()
 	w.checkEachOnce(t)
 	w.checkCommitted(t)

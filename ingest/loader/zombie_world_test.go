@@ -64,6 +64,7 @@ func zombie(t *testing.T, switches string, asleep func(*world)) *world {
 	stopped.awaitSaid(t, "partition belongs to another loader by now", "partition is let go with an open block")
 	w.send(t, 400)
 	w.awaitRows(t, time.Minute)
+	w.awaitLoaded(t, successor)
 	successor.stop()
 	return w
 }
