@@ -30,7 +30,8 @@ Rows are counted, and chunks are planned by the planner of the runs. Bytes are l
 some of the rows, or all when they are few, and throwing the result away. The time is that of recent
 runs in the ledger. Nothing is written: not at the destination, and not in the ledger. A worker does
 it, in a small workflow. With --local it is done here, by the configuration and the environment of
-this process, and needs no Temporal.
+this process, and needs no Temporal. The export is taken from its schedule, or, while it has none,
+from millrace.yaml; with --local always from there.
 
 --sample shows ten rows as well. It is off unless asked for, because rows may be about people, and
 what a workflow answers stays in Temporal's history: in clear, unless MILLRACE_CODEC_KEYS is set for
@@ -53,7 +54,7 @@ workers. With --local no row goes there. Values are cut after 120 letters.`,
 				return p.estimateLocal(cmd.Context(), args[0], span, sample)
 			}
 			return p.withStarter(cmd.Context(), func(_ *temporal, s *starter.Starter) error {
-				definition, err := s.Definition(cmd.Context(), args[0])
+				definition, err := p.appliedOrNot(cmd.Context(), s, args[0])
 				if err != nil {
 					return err
 				}
@@ -67,6 +68,25 @@ workers. With --local no row goes there. Values are cut after 120 letters.`,
 	flags.BoolVar(&sample, "sample", false, "show ten rows as well")
 	flags.BoolVar(&local, "local", false, "estimate from this process instead of from a worker")
 	return command
+}
+
+// appliedOrNot goes by the export's schedule, or by the file where it has none yet.
+func (p *program) appliedOrNot(ctx context.Context, s *starter.Starter, name string) (export.Definition, error) {
+	definition, err := s.Definition(ctx, name)
+	if err == nil || export.KindOf(err) != export.KindConfig {
+		return definition, err
+	}
+	loaded, missing := p.loaded()
+	if missing == nil {
+		definition, missing = loaded.Export(name)
+	}
+	if missing != nil {
+		return definition, err
+	}
+	if !p.json {
+		fmt.Fprintf(p.err, "note: export %q is not applied yet, so it is estimated as the file has it\n", name)
+	}
+	return definition, nil
 }
 
 // estimateTask is of a range of which either end may be zero, which leaves it to the worker.
