@@ -40,6 +40,11 @@ func (s *Steps) reads(ctx context.Context) map[string]string {
 	if !s.isBulk(ctx) {
 		return map[string]string{"priority": livePriority}
 	}
+	return s.bulkReads()
+}
+
+// bulkReads are the settings with which ClickHouse reads for work of the past, and for estimates.
+func (s *Steps) bulkReads() map[string]string {
 	settings := map[string]string{"priority": bulkPriority}
 	for name, value := range s.Bulk.Reads {
 		settings[name] = value

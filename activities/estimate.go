@@ -12,7 +12,7 @@ import (
 )
 
 // EstimateRuns tells what the runs of a range would read and write. It asks ClickHouse by the queries of the runs themselves,
-// and the destination and the ledger; it writes nowhere. What is wrong with the destination is part of the answer; an error
+// which give way to those of live runs as a backfill's do, and the destination and the ledger; it writes nowhere. What is wrong with the destination is part of the answer; an error
 // says that the rows could not be counted.
 func (s *Steps) EstimateRuns(ctx context.Context, task export.EstimateTask) (export.Estimate, error) {
 	if activity.IsActivity(ctx) {
@@ -104,7 +104,7 @@ func (e *estimator) begin(ctx context.Context, task export.EstimateTask) ([]expo
 	e.answer.Destination = export.Arrangement{Kind: e.definition.Destination, Columns: []export.PlacedColumn{}}
 	e.answer.Incomplete, err = e.incomplete(ctx, e.definition.Model.Settle, span.End)
 	e.rule = planQuery(e.definition, e.run(span), e.definition.ChunkRows, "estimate")
-	e.rule.Open = e.answer.Incomplete != ""
+	e.rule.Open, e.rule.Settings = e.answer.Incomplete != "", e.bulkReads()
 	return intervals, err
 }
 
@@ -201,7 +201,9 @@ func (e *estimator) sampleRows(ctx context.Context, pieces []piece) error {
 
 // chunk names rows of an interval, or of the whole range.
 func (e *estimator) chunk(interval export.Interval, chunk export.Chunk) eventstore.ChunkQuery {
-	return chunkQuery(e.definition, e.run(interval), chunk, "estimate")
+	query := chunkQuery(e.definition, e.run(interval), chunk, "estimate")
+	query.Settings = e.bulkReads()
+	return query
 }
 
 // plan asks for the chunks of an interval.

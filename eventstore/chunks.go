@@ -25,6 +25,8 @@ type PlanQuery struct {
 	Open bool
 	// LogComment stands in the server's query log; it may be empty.
 	LogComment string
+	// Settings are ClickHouse's for this query, such as priority or max_threads, beyond those that the reading itself needs.
+	Settings map[string]string
 }
 
 // target is what a chunk may hold, with the defaults of package export.
@@ -53,7 +55,7 @@ func (s *Store) PlanChunks(ctx context.Context, query PlanQuery) ([]export.Chunk
 	}
 	ctx, cancel := bounded(ctx, planTimeout)
 	defer cancel()
-	by := counted{store: s, rows: rows, logComment: query.LogComment}
+	by := counted{store: s, rows: rows, logComment: query.LogComment, settings: query.Settings}
 	var counts histogram = eventsHistogram{by}
 	if !query.Model.BuiltIn() {
 		counts = modelHistogram{by}

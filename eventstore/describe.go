@@ -117,7 +117,7 @@ func (s *Store) EstimateRead(ctx context.Context, query ChunkQuery) (Estimate, e
 	}
 	ctx, cancel := bounded(ctx, askTimeout)
 	defer cancel()
-	ctx = rows.bound(ctx, "", query.LogComment, nil)
+	ctx = rows.bound(ctx, "", query.LogComment, query.Settings)
 	const what = "estimate what it reads"
 	answer, err := s.query(ctx, "SELECT database, table, sum(rows) FROM (EXPLAIN ESTIMATE SELECT "+rows.selected()+" FROM "+rows.from()+" WHERE "+rows.whereChunk(query.Chunk)+") GROUP BY database, table ORDER BY database, table")
 	if err != nil {

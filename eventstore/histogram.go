@@ -14,11 +14,12 @@ type counted struct {
 	store      *Store
 	rows       relation
 	logComment string
+	settings   map[string]string
 }
 
 // cells reads place, rows and bytes, in sort order.
 func (c counted) cells(ctx context.Context, sql string) ([]cell, error) {
-	rows, err := c.store.query(c.rows.bound(ctx, "", c.logComment, nil), sql)
+	rows, err := c.store.query(c.rows.bound(ctx, "", c.logComment, c.settings), sql)
 	if err != nil {
 		return nil, err
 	}

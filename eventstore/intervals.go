@@ -37,7 +37,7 @@ func (s *Store) CountIntervals(ctx context.Context, query PlanQuery, intervals [
 	}
 	ctx, cancel := bounded(ctx, planTimeout)
 	defer cancel()
-	by := counted{store: s, rows: rows, logComment: query.LogComment}
+	by := counted{store: s, rows: rows, logComment: query.LogComment, settings: query.Settings}
 	cells, err := by.cells(ctx, by.by(rows.where(), map[string]string{"a": start}))
 	if err != nil {
 		return nil, ofModel(query.Model, fmt.Sprintf("count the rows of %d intervals of %s", len(intervals), span), err)

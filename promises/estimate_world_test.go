@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/millrace/millrace/activities"
 	"github.com/millrace/millrace/eventstore"
 	"github.com/millrace/millrace/eventstore/eventstoretest"
 	"github.com/millrace/millrace/export"
@@ -224,6 +225,14 @@ func TestAnEstimateSaysWhatItKnows(tt *testing.T) {
 	}
 	if e := ask(minutely, export.Interval{Start: hour(0).Start, End: hour(10).End}, false); e.ChunksPlanned || e.PlannedIntervals != 32 || apart(e.Chunks, chunks) > 0.05 || e.Rows != 90_021 || e.Empty != 660-66 || e.BytesFrom != export.BytesSample {
 		t.Errorf("with %d chunks: %+v", chunks, e)
+	}
+
+	// What is set for the reads of backfills holds for those of estimates.
+	for most, refused := range map[string]bool{"100000": false, "20": true} {
+		steps := activities.Steps{Events: t.events, Connections: t.config, Bulk: activities.Bulk{Reads: map[string]string{"max_rows_to_read": most}}}
+		if _, err := steps.EstimateRuns(t.Context(), estimateOf(definition, span, false)); (err != nil) != refused {
+			t.Errorf("with %s rows that may be read: %v", most, err)
+		}
 	}
 
 	lost := definition
