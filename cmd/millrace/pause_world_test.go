@@ -62,10 +62,11 @@ func TestAnExportIsPausedResumedAndDeleted(t *testing.T) {
 			t.Fatal(err)
 		}
 		testworld.Eventually(t, patience, func() error {
-			if now, err := schedule.Describe(t.Context()); err != nil || now.Schedule.State.Note != notes {
-				return fmt.Errorf("not paused yet: %v", err)
+			now, err := schedule.Describe(t.Context())
+			if err == nil && now.Schedule.State.Note != notes {
+				err = fmt.Errorf("its notes are %q", now.Schedule.State.Note)
 			}
-			return nil
+			return err
 		})
 	}
 	pauseAs(starter.Pause{Note: "lunch", By: "ada@laptop", Since: since}.String())
