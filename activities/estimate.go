@@ -87,6 +87,9 @@ func (e *estimator) begin(ctx context.Context, task export.EstimateTask) ([]expo
 		return nil, err
 	}
 	span, err := e.span(ctx, task, grid)
+	if err == nil {
+		err = task.CheckLength(span)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -95,9 +98,6 @@ func (e *estimator) begin(ctx context.Context, task export.EstimateTask) ([]expo
 		if intervals, err = grid.Split(span); err != nil {
 			return nil, err
 		}
-	}
-	if len(intervals) > export.MaxEstimated {
-		return nil, export.Errorf(export.KindConfig, "%s has %d intervals, at most %d are estimated at a time: give a shorter range", span, len(intervals), export.MaxEstimated)
 	}
 	e.planned, e.cutFiner = map[int][]export.Chunk{}, map[int][]export.Chunk{}
 	e.answer = export.Estimate{Export: e.definition.Name, Span: span, Intervals: len(intervals)}

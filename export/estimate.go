@@ -18,6 +18,11 @@ type EstimateTask struct {
 
 // Validate says what is wrong with a task whose definition has its defaults, as far as that can be told without a clock.
 func (t EstimateTask) Validate() error {
+	if t.Start != nil && t.End != nil {
+		if err := t.CheckLength(Interval{Start: *t.Start, End: *t.End}); err != nil {
+			return err
+		}
+	}
 	if t.Past {
 		return Backfill{Definition: t.Definition, Start: t.Start, End: t.End}.WithDefaults().Validate()
 	}
@@ -33,6 +38,15 @@ func (t EstimateTask) Validate() error {
 		_, err = grid.Split(*span)
 	}
 	return err
+}
+
+// CheckLength refuses a range of more intervals than are estimated at a time, before anybody cuts it.
+func (t EstimateTask) CheckLength(span Interval) error {
+	every := time.Duration(t.Definition.Every)
+	if every > 0 && span.Length()/every > MaxEstimated {
+		return Errorf(KindConfig, "%s has more than %d intervals of %s, which is what is estimated at a time: give a shorter range", span, MaxEstimated, t.Definition.Every)
+	}
+	return nil
 }
 
 // Range is the task's range in words.

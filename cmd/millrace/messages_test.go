@@ -55,6 +55,7 @@ func TestMessages(t *testing.T) {
 		{"estimate shop --start 2026-11-23T12:00:00Z --end 2026-11-23T10:00:00Z", nil, exitUsage, "millrace: start 2026-11-23T12:00:00Z is not before end 2026-11-23T10:00:00Z: an interval is [start, end), give a later end"},
 		{"estimate shop --local --config " + hourly, nil, exitUsage, `millrace: export "shop" is not in ` + hourly + ": the exports there are e"},
 		{"estimate e --local --start 2026-11-23T10:00:00Z --end 2026-11-23T10:30:00Z --config " + hourly, nil, exitUsage, "millrace: end 2026-11-23T10:30:00Z is not a boundary of the export's grid (every 1h): the nearest are 2026-11-23T10:00:00Z and 2026-11-23T11:00:00Z"},
+		{"estimate e --local --start 1926-01-01T00:00:00Z --end 2026-01-01T00:00:00Z --config " + hourly, nil, exitUsage, "millrace: 1926-01-01T00:00:00Z–2026-01-01T00:00:00Z has more than 250000 intervals of 1h, which is what is estimated at a time: give a shorter range"},
 		{"estimate e --local --config " + hourly, nil, exitUsage, "millrace: MILLRACE_CLICKHOUSE_URL, MILLRACE_CLICKHOUSE_HTTP_URL are not set: give the addresses of your own servers; " + config.DevWorld},
 		{"codec", nil, exitUsage, "millrace: MILLRACE_CODEC_KEYS is not set, so there is nothing to decrypt with: give it as the workers have it, such as k1=env:MILLRACE_CODEC_KEY"},
 		{"codec --listen 8234", key, exitUsage, `millrace: --listen: "8234" must be host:port, such as 127.0.0.1:8234`},
