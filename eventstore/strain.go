@@ -11,6 +11,8 @@ import (
 type Strain struct {
 	// Now is its clock.
 	Now time.Time
+	// Threads is the server's max_threads for a query of ours.
+	Threads uint64
 	// Queries run that are not Millrace's exports'.
 	Queries uint64
 	// Memory is in use of MemoryMost, in bytes; MemoryMost is 0 where the server has no limit.
@@ -30,7 +32,7 @@ func (s *Store) Strain(ctx context.Context) (Strain, error) {
 	ctx = clickhouse.Context(ctx, clickhouse.WithSettings(clickhouse.Settings{"log_comment": "millrace governor"}))
 	var found Strain
 	var micros int64
-	err := s.ask(ctx, `SELECT toUnixTimestamp64Micro(now64(6)),
+	err := s.ask(ctx, `SELECT toUnixTimestamp64Micro(now64(6)), toUInt64(getSetting('max_threads')),
 		(SELECT count() FROM system.processes WHERE NOT startsWith(Settings['log_comment'], 'millrace ')),
 		(SELECT toUInt64(greatest(sum(value), 0)) FROM system.metrics WHERE metric = 'MemoryTracking'),
 		(SELECT toUInt64(sum(toUInt64OrZero(value))) FROM system.server_settings WHERE name = 'max_server_memory_usage'),
@@ -39,7 +41,7 @@ func (s *Store) Strain(ctx context.Context) (Strain, error) {
 		(SELECT toUInt64(max(parts)) FROM (SELECT count() AS parts FROM system.parts WHERE database = currentDatabase() AND table = 'events' AND active GROUP BY partition_id)),
 		(SELECT toUInt64(sum(toUInt64OrZero(value))) FROM system.merge_tree_settings WHERE name = 'parts_to_delay_insert'),
 		(SELECT toUInt64(sum(value)) FROM system.events WHERE event IN ('DelayedInserts', 'RejectedInserts'))`, nil,
-		&micros, &found.Queries, &found.Memory, &found.MemoryMost, &found.Merges, &found.MergesMost, &found.Parts, &found.PartsDelay, &found.DelayedInserts)
+		&micros, &found.Threads, &found.Queries, &found.Memory, &found.MemoryMost, &found.Merges, &found.MergesMost, &found.Parts, &found.PartsDelay, &found.DelayedInserts)
 	found.Now = time.UnixMicro(micros).UTC()
 	return found, wrap("ask ClickHouse how much it has to do", err)
 }

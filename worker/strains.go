@@ -24,6 +24,8 @@ const (
 	stuckWatermark = time.Minute
 	// waitsTooLong is how long a chunk of a live run may wait for a slot.
 	waitsTooLong = 2 * time.Second
+	// A look at ClickHouse, or at Temporal, is slow when it takes slowLook more than it did at the best of times, and slowTimes as long.
+	slowLook, slowTimes = 15 * time.Millisecond, 4
 	// manyQueries of others at once.
 	manyQueries = 50
 	// The shares of the server's memory, of its merges at once, and of the parts from which on inserts are delayed.
@@ -40,6 +42,22 @@ type strains struct {
 	moved     time.Time // when it was last seen to have moved; zero while it was not
 	delayed   uint64    // inserts delayed until the last look
 	looked    bool
+
+	clickhouse, server pace
+}
+
+// pace is how long a look takes.
+type pace struct{ best time.Duration }
+
+// slow tells whether one that took so long was slow, by the best of times. That is forgotten by and by, a hundredth with each
+// look, for machines change.
+func (p *pace) slow(took time.Duration) bool {
+	if p.best == 0 || took < p.best {
+		p.best = took
+	}
+	slow := took > p.best+slowLook && took > slowTimes*p.best
+	p.best += p.best / 100
+	return slow
 }
 
 // measure looks around once; see governor.Config. It is not safe for concurrent use.
@@ -48,15 +66,32 @@ func (s *strains) measure(ctx context.Context) ([]governor.Strain, error) {
 	if err != nil {
 		return nil, err
 	}
+	began := time.Now()
+	if _, err := s.events.Now(ctx); err != nil { // the least that it can be asked
+		return nil, err
+	}
+	answered := time.Since(began)
 	watermark, err := s.events.Watermark(ctx)
 	if err != nil {
 		return nil, err
 	}
+	began = time.Now()
 	waiting, err := s.liveWaits(ctx)
 	if err != nil {
 		return nil, err
 	}
+	described := time.Since(began)
 	seen := s.ofClickHouse(found)
+	for _, look := range []struct {
+		pace *pace
+		took time.Duration
+		who  string
+	}{{&s.clickhouse, answered, "clickhouse"}, {&s.server, described, "temporal"}} {
+		best := look.pace.best
+		if look.pace.slow(look.took) {
+			seen = append(seen, governor.Strain{Kind: look.who + "_slow", Mild: true, What: fmt.Sprintf("%s takes %s to answer, and %s at best", look.who, look.took.Round(time.Millisecond), best.Round(time.Millisecond))})
+		}
+	}
 	if watermark.Complete {
 		seen = append(seen, s.ofWatermark(found.Now, watermark.At)...)
 	}

@@ -68,3 +68,24 @@ func TestAnOldWatermarkIsAReasonWhileItMoves(t *testing.T) {
 		t.Errorf("it has stood still for long: %s", said)
 	}
 }
+
+// A look is slow by the best of times, and not by a number that would be wrong elsewhere; a machine that became slower for good
+// is not held to be strained for ever.
+func TestALookIsSlowByTheBestOfTimes(t *testing.T) {
+	var p pace
+	for _, look := range []struct {
+		took time.Duration
+		slow bool
+	}{{5 * time.Millisecond, false}, {2 * time.Millisecond, false}, {9 * time.Millisecond, false}, {40 * time.Millisecond, true}, {3 * time.Millisecond, false}} {
+		if slow := p.slow(look.took); slow != look.slow {
+			t.Errorf("%s after %s at best: slow is %t", look.took, p.best, slow)
+		}
+	}
+	looks := 0
+	for p.slow(60 * time.Millisecond) {
+		looks++
+	}
+	if looks < 30 || looks > 600 {
+		t.Errorf("60ms are usual after %d looks", looks)
+	}
+}

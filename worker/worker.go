@@ -6,6 +6,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
+	"strconv"
 	"sync"
 	"time"
 
@@ -138,8 +140,12 @@ func Run(ctx context.Context, config Config) error {
 	if err != nil {
 		return err
 	}
+	reads, err := bulkReads(ctx, config)
+	if err != nil {
+		return err
+	}
 	steps := *config.Steps
-	steps.Bulk = activities.Bulk{Queue: workflows.QueueBulk, Governor: governs, Reads: config.Backfills.Reads}
+	steps.Bulk = activities.Bulk{Queue: workflows.QueueBulk, Governor: governs, Reads: reads}
 	config.Steps = &steps
 	looking, stopLooking := context.WithCancel(context.Background())
 	var looked sync.WaitGroup
@@ -174,6 +180,24 @@ func Run(ctx context.Context, config Config) error {
 	case err := <-broken:
 		return fmt.Errorf("poll task queues of namespace %q: %w", config.Namespace, err)
 	}
+}
+
+// bulkReads are the settings for what backfills read: half of the threads that the server gives a query, unless the user says
+// otherwise.
+func bulkReads(ctx context.Context, config Config) (map[string]string, error) {
+	reads := maps.Clone(config.Backfills.Reads)
+	if reads == nil {
+		reads = map[string]string{}
+	}
+	if _, said := reads["max_threads"]; said || config.Backfills.Ungoverned {
+		return reads, nil
+	}
+	found, err := config.Steps.Events.Strain(ctx)
+	if err != nil {
+		return nil, err
+	}
+	reads["max_threads"] = strconv.FormatUint(max(1, found.Threads/2), 10)
+	return reads, nil
 }
 
 func newWorker(config Config, queue string, slots int, broken chan<- error) sdk.Worker {

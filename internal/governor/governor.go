@@ -1,7 +1,7 @@
 // Package governor decides how many chunks of backfills a process may write at once: as many as leave live work alone.
 //
 // It looks around now and then. While nothing strains it lets one chunk more through every few looks, up to the most;
-// where something does, it halves. A chunk that was let through is never ended by it. The rule is that of TCP's congestion
+// where something does, it halves, down to none, or to one where the strain is mild. A chunk that was let through is never ended by it. The rule is that of TCP's congestion
 // avoidance (Chiu and Jain, 1989): additive increase and multiplicative decrease come to a fair share without anybody
 // knowing how much there is.
 package governor
@@ -10,6 +10,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -33,6 +34,8 @@ type Strain struct {
 	Kind string `json:"kind"`
 	// What says it to people, with its figures.
 	What string `json:"what"`
+	// Mild strains do not stop backfills: one chunk may be written all the same.
+	Mild bool `json:"mild,omitempty"`
 }
 
 // Config is what a governor needs.
@@ -118,21 +121,24 @@ func (g *Governor) look(strains []Strain) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.seen, g.told = append(strains, g.told...), nil
-	before := int(g.limit)
+	before := g.limit
 	switch {
 	case len(g.seen) == 0:
 		g.limit = min(g.limit+increase, float64(g.config.Most))
-	case g.limit/2 < increase:
-		g.limit = 0
 	default:
 		g.limit /= 2
+		if mild := !slices.ContainsFunc(g.seen, func(s Strain) bool { return !s.Mild }); mild {
+			g.limit = max(g.limit, min(before, 1))
+		} else if g.limit < increase {
+			g.limit = 0
+		}
 	}
 	for _, strain := range g.seen {
 		g.strains.WithLabelValues(strain.Kind).Inc()
 	}
 	g.allowed.Set(g.limit)
-	if after := int(g.limit); after != before {
-		g.config.Log.Info("the governor lets other chunks of backfills through", "at_once", after, "before", before, "because", sentence(g.seen))
+	if after := int(g.limit); after != int(before) {
+		g.config.Log.Info("the governor lets more or fewer chunks of backfills through", "at_once", after, "before", int(before), "because", sentence(g.seen))
 	}
 	g.wake()
 }

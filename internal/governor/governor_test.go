@@ -82,6 +82,27 @@ func TestTheGovernorRecovers(t *testing.T) {
 	}
 }
 
+// A mild strain leaves a place for one chunk, unless a hard one has taken it.
+func TestAMildStrainLeavesOnePlace(t *testing.T) {
+	g := made(t, Config{Most: 8})
+	slow := []Strain{{Kind: "clickhouse_slow", What: "it is slow", Mild: true}}
+	g.limit = 8
+	for _, want := range []float64{4, 2, 1, 1, 1} {
+		if g.look(slow); g.limit != want {
+			t.Errorf("it lets %v through, want %v", g.limit, want)
+		}
+	}
+	for range 5 {
+		g.look(append([]Strain{{Kind: "watermark", What: "it is old"}}, slow...))
+	}
+	if g.limit != 0 {
+		t.Errorf("with a hard strain it lets %v through", g.limit)
+	}
+	if g.look(slow); g.limit != 0 {
+		t.Errorf("a mild strain alone has let %v through", g.limit)
+	}
+}
+
 // A chunk waits for a place, gets it as soon as there is one, and gives up after twenty seconds, saying why.
 func TestAChunkWaitsForAPlace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
