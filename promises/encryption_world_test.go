@@ -50,7 +50,7 @@ func (t *thread) sealed(keys ...string) *thread {
 	}
 	t.Cleanup(within.Client.Close)
 	within.failures = codec.FailureConverter(c)
-	within.starter = &starter.Starter{Temporal: within.Client, DataConverter: codec.DataConverter(c)}
+	within.starter = &starter.Starter{Temporal: within.Client, Namespace: t.Name, DataConverter: codec.DataConverter(c)}
 	return &within
 }
 

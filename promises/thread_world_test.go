@@ -79,7 +79,7 @@ connections:
 func newThread(t *testing.T) *thread {
 	t.Helper()
 	made := &thread{T: t, Namespace: testtemporal.New(t), events: eventstoretest.New(t), bucket: testworld.Name(t)}
-	made.starter = &starter.Starter{Temporal: made.Client}
+	made.starter = &starter.Starter{Temporal: made.Client, Namespace: made.Name}
 	if _, err := namespace.Create(t.Context(), made.Client, made.Name, workflows.SearchAttributes()); err != nil {
 		t.Fatal(err)
 	}

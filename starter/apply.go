@@ -245,9 +245,10 @@ func (s *Starter) update(ctx context.Context, change Change) (Change, error) {
 	if err != nil {
 		return change, err
 	}
-	if err := handle.Backfill(ctx, client.ScheduleBackfillOptions{Backfill: []client.ScheduleBackfill{
-		{Start: from, End: time.Now(), Overlap: wanted.Policy.Overlap},
-	}}); err != nil {
+	if err := s.awaitUpdate(ctx, change.Export, before); err != nil {
+		return change, err
+	}
+	if err := s.fill(ctx, change.Export, from, wanted.Policy.Overlap); err != nil {
 		return change, fmt.Errorf("start what the new times of schedule %q have had due before its update: %w", change.Export, err)
 	}
 	change.FilledFrom = &from
