@@ -6,10 +6,13 @@ import (
 	"time"
 )
 
-// The bounds of how many runs a backfill has under way at once.
+// Bounds of a backfill.
 const (
+	// DefaultParallel and MaxParallel are how many runs are under way at once, unless said, and at most.
 	DefaultParallel = 4
 	MaxParallel     = 64
+	// MaxBackfilled is how many intervals a backfill is of at most.
+	MaxBackfilled = 250_000
 )
 
 // Backfill is the input of the Backfill workflow: an export, and the past range whose intervals are to be exported. What
@@ -84,13 +87,25 @@ func (b Backfill) Validate() error {
 	case b.Start == nil && !b.Definition.Model.BuiltIn():
 		return Errorf(KindConfig, "start is missing: where the rows of model %q begin is not known, give an RFC 3339 time such as \"2026-11-01T00:00:00Z\"", b.Definition.Model.Name)
 	case b.Start != nil && b.End != nil:
-		_, err = grid.Split(Interval{Start: *b.Start, End: *b.End})
+		_, err = b.Cut(Interval{Start: *b.Start, End: *b.End})
 	case b.Start != nil:
 		_, err = grid.Split(grid.Containing(*b.Start).startingAt(*b.Start))
 	case b.End != nil:
 		_, err = grid.Split(grid.LastEnded(*b.End).endingAt(*b.End))
 	}
 	return err
+}
+
+// Cut cuts a range into the intervals of the export's grid, or says that they are too many.
+func (b Backfill) Cut(span Interval) ([]Interval, error) {
+	grid, err := b.Definition.Grid()
+	if err != nil {
+		return nil, err
+	}
+	if span.Length()/grid.Every() > MaxBackfilled {
+		return nil, Errorf(KindConfig, "%s has more than %d intervals of %s, which is what a backfill takes: give a shorter range", span, MaxBackfilled, b.Definition.Every)
+	}
+	return grid.Split(span)
 }
 
 // ValidateParallel says what is wrong with a number of runs under way at once, or nil.

@@ -26,6 +26,7 @@ func TestABackfillIsReadOrRefusedInFull(t *testing.T) {
 		{"a start off the grid", `{"definition": ` + definitionJSON + `}, "start": "2026-03-01T00:30:00Z"}`, "start 2026-03-01T00:30:00Z is not a boundary"},
 		{"an end off the grid", `{"definition": ` + definitionJSON + `}, "end": "2026-03-01T00:30:00Z"}`, "end 2026-03-01T00:30:00Z is not a boundary"},
 		{"an end before the start", `{"definition": ` + definitionJSON + `}, "start": "2026-03-02T00:00:00Z", "end": "2026-03-01T00:00:00Z"}`, "not before end"},
+		{"centuries", `{"definition": ` + definitionJSON + `}, "start": "1026-03-02T00:00:00Z", "end": "2026-03-01T00:00:00Z"}`, "more than 250000 intervals of 1h"},
 		{"too many at once", `{"definition": ` + definitionJSON + `}, "parallel": 65}`, "parallel: 65 must be from 1 to 64"},
 		{"fewer than one", `{"definition": ` + definitionJSON + `}, "parallel": -1}`, "parallel: -1 must be from 1 to 64"},
 		{"a model without a start", `{"definition": ` + definitionJSON + model + `}}`, `start is missing: where the rows of model "orders" begin`},

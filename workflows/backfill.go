@@ -100,9 +100,12 @@ func (b *backfill) begin(ctx workflow.Context) error {
 	if !span.Start.Before(span.End) {
 		return nil // nothing has ended yet
 	}
-	intervals, err := b.grid.Split(span)
+	intervals, err := b.Cut(span)
+	if err != nil {
+		return refusedBackfill("%s", err)
+	}
 	b.progress.Intervals = len(intervals)
-	return err
+	return nil
 }
 
 // asked is the range that was asked for, as of now.
