@@ -95,7 +95,7 @@ test/race: bin/devstack ## Run the product's tests under the race detector; need
 	$(WORLD) env CGO_ENABLED=1 go test -race -tags world -timeout 30m $(PKG)
 
 # The tests that call history: every way in which a workflow can go.
-HISTORIES = ^(TestHistoriesOfAllKindsReplay|TestABackfillPublishesWhatIsMissing|TestABackfillIsLedByPeople|TestACancelledBackfillIsTakenUpAgain|TestABackfillTellsOfFailures|TestStoppingARunInTheMiddleIsHarmless|TestFilesOfAStrictExportAppearInOrder|TestAStrictRunThatWasCancelledAndResetWritesAgain|TestARunThatTheWatermarkDoesNotReachGivesUpInTime)$$
+HISTORIES = ^(TestHistoriesOfAllKindsReplay|TestABackfillPublishesWhatIsMissing|TestABackfillIsLedByPeople|TestACancelledBackfillIsTakenUpAgain|TestABackfillTellsOfFailures|TestReconcileFindsWhatHappened|TestStoppingARunInTheMiddleIsHarmless|TestFilesOfAStrictExportAppearInOrder|TestAStrictRunThatWasCancelledAndResetWritesAgain|TestARunThatTheWatermarkDoesNotReachGivesUpInTime)$$
 
 .PHONY: histories
 histories: bin/devstack ## Record the histories of a release, which later ones replay: RELEASE=0.4

@@ -84,15 +84,19 @@ func (p *provedChunk) compare(ctx context.Context) (err error) {
 	return err
 }
 
-// sourceContent has ClickHouse compute what the chunk's rows amount to.
-func (s *Steps) sourceContent(ctx context.Context, p provedChunk) (content export.Content, err error) {
+// contentNow has ClickHouse compute what the chunk's rows amount to; the zero chunk is the whole interval.
+func (s *Steps) contentNow(ctx context.Context, p provedChunk) (export.Content, error) {
 	query := chunkQuery(p.definition, p.run, p.chunk, "hash")
 	query.Settings = s.reads(ctx)
 	if p.compared == nil {
-		content, err = s.Events.ChunkContent(ctx, query)
-	} else {
-		content, err = s.Events.CanonicalContent(ctx, query, p.compared)
+		return s.Events.ChunkContent(ctx, query)
 	}
+	return s.Events.CanonicalContent(ctx, query, p.compared)
+}
+
+// sourceContent is contentNow of a chunk that was planned, whose rows must be as many as then.
+func (s *Steps) sourceContent(ctx context.Context, p provedChunk) (export.Content, error) {
+	content, err := s.contentNow(ctx, p)
 	if err == nil && content.Rows != p.chunk.Rows {
 		err = export.Unworkable(export.Errorf(export.KindInternal,
 			"%s, chunk %d: the source has %d rows, and the plan says %d: it has changed since the run was planned, which must not happen", p.run, p.chunk.Index, content.Rows, p.chunk.Rows))

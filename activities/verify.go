@@ -116,7 +116,7 @@ func (s *Steps) verifyFiles(ctx context.Context, files destinations.ReadsBack, m
 			defer mu.Unlock()
 			done++
 			if err != nil {
-				differences = append(differences, export.Difference{Chunk: receipt.Chunk, Location: receipt.Location, What: err.Error()})
+				differences = append(differences, export.Difference{Chunk: receipt.Chunk, Location: receipt.Location, Gone: export.IsGone(err), What: err.Error()})
 			}
 			return nil
 		})

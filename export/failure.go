@@ -79,3 +79,19 @@ func FittingRows(err error) uint64 {
 	}
 	return 0
 }
+
+// gone marks the error of a stored chunk that is not there any more.
+type gone struct{ error }
+
+// Unwrap gives what Gone was given.
+func (g gone) Unwrap() error { return g.error }
+
+// Gone marks err, which is not nil, as that of a stored chunk that is not there any more, where others say that it is another.
+// The kind and the words of err stay.
+func Gone(err error) error { return gone{err} }
+
+// IsGone tells whether Gone marked an error in err's chain.
+func IsGone(err error) bool {
+	var marked gone
+	return errors.As(err, &marked)
+}

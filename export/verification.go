@@ -45,6 +45,8 @@ type Difference struct {
 	// Chunk is the chunk's index, or -1 when the manifest does not agree with itself.
 	Chunk    int    `json:"chunk"`
 	Location string `json:"location,omitempty"`
+	// Gone tells that the chunk is not there any more, as far as the destination tells that from a change.
+	Gone bool `json:"gone,omitempty"`
 	// What says what differs, in a sentence.
 	What string `json:"what"`
 }
@@ -63,4 +65,26 @@ func (r VerifyReport) Whole() bool {
 		}
 	}
 	return true
+}
+
+// Findings tells what was found as a reconciliation does; nothing of a run that is whole.
+func (v Verification) Findings() []Finding {
+	switch v.Result {
+	case VerifiedMissing:
+		return []Finding{{Run: v.Run, Change: ChangeRemoved, Chunk: -1, What: v.Run.String() + " was published, and its manifest is gone from the destination"}}
+	case VerifiedUnproved:
+		return []Finding{{Run: v.Run, Change: ChangeUntold, Chunk: -1, Location: v.Manifest, What: v.Run.String() + ": its manifest has no hashes to hold its rows against"}}
+	}
+	var found []Finding
+	for _, difference := range v.Differences {
+		change := ChangeAltered
+		switch {
+		case v.Result == VerifiedUntold:
+			change = ChangeUntold
+		case difference.Gone:
+			change = ChangeRemoved
+		}
+		found = append(found, Finding{Run: v.Run, Change: change, Chunk: difference.Chunk, Location: difference.Location, What: difference.What})
+	}
+	return found
 }

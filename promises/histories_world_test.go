@@ -171,6 +171,7 @@ func (t *thread) history(kind string, started starter.Started) {
 	replayer.RegisterWorkflowWithOptions(workflows.Verify, workflow.RegisterOptions{Name: workflows.NameVerify})
 	replayer.RegisterWorkflowWithOptions(workflows.Check, workflow.RegisterOptions{Name: workflows.NameCheck})
 	replayer.RegisterWorkflowWithOptions(workflows.Estimate, workflow.RegisterOptions{Name: workflows.NameEstimate})
+	replayer.RegisterWorkflowWithOptions(workflows.Reconcile, workflow.RegisterOptions{Name: workflows.NameReconcile})
 	if err := replayer.ReplayWorkflowHistory(nil, history); err != nil {
 		t.Errorf("%s: %v", kind, err)
 	}

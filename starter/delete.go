@@ -9,6 +9,7 @@ import (
 	"go.temporal.io/api/workflowservice/v1"
 
 	"github.com/millrace/millrace/export"
+	"github.com/millrace/millrace/workflows"
 )
 
 // Deleted is what Delete has done.
@@ -35,7 +36,7 @@ func (s *Starter) Delete(ctx context.Context, name, by string) (Deleted, error) 
 	}
 	deleted := Deleted{Definition: definition}
 	// Nothing new may start while the runs are cancelled.
-	if _, _, err := s.Pause(ctx, name, Pause{Note: "is being deleted", By: by, Since: time.Now()}); err != nil {
+	if _, _, err := s.Pause(ctx, name, export.Pause{Note: "is being deleted", By: by, Since: time.Now()}); err != nil {
 		return deleted, err
 	}
 	switch err := s.Temporal.CancelWorkflow(ctx, BackfillID(name), ""); {
@@ -61,7 +62,7 @@ func (s *Starter) cancelRuns(ctx context.Context, name string) (cancelled, runni
 	defer look.Stop()
 	enough := time.After(cancelWithin)
 	for {
-		answer, err := s.Temporal.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{PageSize: 1000, Query: runsOf(name) + ` AND ExecutionStatus = "Running"`})
+		answer, err := s.Temporal.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{PageSize: 1000, Query: workflows.RunsOf(name) + ` AND ExecutionStatus = "Running"`})
 		if err != nil {
 			return len(asked), running, fmt.Errorf("list the running runs of export %q: %w", name, err)
 		}

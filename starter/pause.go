@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"regexp"
 	"time"
 
 	"github.com/google/uuid"
@@ -14,52 +13,19 @@ import (
 	"github.com/millrace/millrace/export"
 )
 
-// Pause is why an export's schedule starts nothing, and who paused it and when. A schedule has one line of notes for all of
-// it; who pauses with Temporal's own tools says neither who nor when, and then By is empty and Since is zero.
-type Pause struct {
-	Note string
-	// By is a person or a machine, such as ada@laptop.
-	By string
-	// Since is to the second.
-	Since time.Time
-}
-
-// String is the line in the schedule's notes.
-func (p Pause) String() string {
-	if p.By == "" {
-		return p.Note
-	}
-	return fmt.Sprintf("%s (paused by %s at %s)", p.Note, p.By, p.Since.UTC().Format(time.RFC3339))
-}
-
-var pauseNote = regexp.MustCompile(`^(?s)(.*) \(paused by (.+) at (\S+)\)$`)
-
-// parsePause reads the notes of a paused schedule.
-func parsePause(notes string) Pause {
-	parts := pauseNote.FindStringSubmatch(notes)
-	if parts == nil {
-		return Pause{Note: notes}
-	}
-	since, err := time.Parse(time.RFC3339, parts[3])
-	if err != nil {
-		return Pause{Note: notes}
-	}
-	return Pause{Note: parts[1], By: parts[2], Since: since}
-}
-
 // Pause has the schedule of an export start nothing more. Runs that are under way go on. Nobody starts later what falls due in
 // a pause: Resume says what that was. It answers false, and with the pause that there is, when the export was paused
 // already. Killed at any point it has paused or it has not.
-func (s *Starter) Pause(ctx context.Context, name string, pause Pause) (Pause, bool, error) {
+func (s *Starter) Pause(ctx context.Context, name string, pause export.Pause) (export.Pause, bool, error) {
 	if _, err := s.Definition(ctx, name); err != nil {
-		return Pause{}, false, err
+		return export.Pause{}, false, err
 	}
 	before, err := s.Temporal.ScheduleClient().GetHandle(ctx, name).Describe(ctx)
 	if err != nil {
-		return Pause{}, false, fmt.Errorf("read schedule %q: %w", name, err)
+		return export.Pause{}, false, fmt.Errorf("read schedule %q: %w", name, err)
 	}
 	if before.Schedule.State.Paused {
-		return parsePause(before.Schedule.State.Note), false, nil
+		return export.ParsePause(before.Schedule.State.Note), false, nil
 	}
 	pause.Since = pause.Since.UTC().Truncate(time.Second)
 	return pause, true, s.setPaused(ctx, name, true, pause.String())
@@ -68,7 +34,7 @@ func (s *Starter) Pause(ctx context.Context, name string, pause Pause) (Pause, b
 // Resumed is what Resume found.
 type Resumed struct {
 	// Pause is the one that has ended.
-	Pause Pause
+	Pause export.Pause
 	// Missed is the time whose intervals fell due in the pause and were not started; nil when there is none, or when it is not
 	// known since when the export was paused.
 	Missed *export.Interval
@@ -91,7 +57,7 @@ func (s *Starter) Resume(ctx context.Context, name, by string) (Resumed, bool, e
 	if !before.Schedule.State.Paused {
 		return Resumed{}, false, nil
 	}
-	resumed := Resumed{Pause: parsePause(before.Schedule.State.Note)}
+	resumed := Resumed{Pause: export.ParsePause(before.Schedule.State.Note)}
 	if err := s.setPaused(ctx, name, false, fmt.Sprintf("resumed by %s at %s", by, time.Now().UTC().Format(time.RFC3339))); err != nil {
 		return resumed, false, err
 	}

@@ -48,7 +48,7 @@ func TestAPauseIsTakenUpAmongOtherRequests(t *testing.T) {
 	defer end()
 	for i := range 5 {
 		note := fmt.Sprintf("for the %d. time", i)
-		if _, changed, err := starts.Pause(t.Context(), definition.Name, Pause{Note: note, By: "a test", Since: time.Now()}); err != nil || !changed {
+		if _, changed, err := starts.Pause(t.Context(), definition.Name, export.Pause{Note: note, By: "a test", Since: time.Now()}); err != nil || !changed {
 			t.Fatalf("pause: %t, %v", changed, err)
 		}
 		if status, err := starts.Export(t.Context(), definition.Name, 1); err != nil || !status.Paused || status.Note != note || status.PausedBy != "a test" {

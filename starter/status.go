@@ -68,7 +68,7 @@ func (s *Starter) Export(ctx context.Context, name string, limit int) (ExportSta
 	}
 	status := ExportStatus{Paused: description.Schedule.State.Paused, Note: description.Schedule.State.Note}
 	if status.Paused {
-		pause := parsePause(status.Note)
+		pause := export.ParsePause(status.Note)
 		status.Note, status.PausedBy = pause.Note, pause.By
 		if !pause.Since.IsZero() {
 			status.PausedSince = &pause.Since
@@ -91,7 +91,7 @@ func (s *Starter) Export(ctx context.Context, name string, limit int) (ExportSta
 	status.Warnings = append(status.Warnings, warnings(name, description, dropped)...)
 	// A schedule itself only counts the runs that its overlap policy has to look after: with AllowAll, none.
 	running, err := s.Temporal.CountWorkflow(ctx, &workflowservice.CountWorkflowExecutionsRequest{
-		Query: runsOf(name) + ` AND ExecutionStatus = "Running"`,
+		Query: workflows.RunsOf(name) + ` AND ExecutionStatus = "Running"`,
 	})
 	if err != nil {
 		return status, fmt.Errorf("count the running runs of export %q: %w", name, err)
@@ -142,18 +142,12 @@ func warnings(name string, description *client.ScheduleDescription, dropped int6
 	return found
 }
 
-// runsOf asks for the runs of an export. One that no worker has taken up yet has no attributes of ours, but the server
-// notes which schedule started it.
-func runsOf(name string) string {
-	return fmt.Sprintf("WorkflowType = %q AND (%s = %q OR TemporalScheduledById = %q)", workflows.NameExport, workflows.AttributeExport.GetName(), name, name)
-}
-
 // Runs lists the latest executions of an export's runs, by start, as Temporal's visibility knows them; it may lag by
 // a second. The ledger knows published runs for longer.
 func (s *Starter) Runs(ctx context.Context, name string, limit int) ([]RunStatus, error) {
 	answer, err := s.Temporal.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{
 		PageSize: int32(limit),
-		Query:    runsOf(name),
+		Query:    workflows.RunsOf(name),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("list the runs of export %q: %w", name, err)

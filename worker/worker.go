@@ -108,6 +108,7 @@ func Register(registry sdk.Registry, steps *activities.Steps) {
 	for name, story := range map[string]any{
 		workflows.NameExport: workflows.Export, workflows.NameBackfill: workflows.Backfill,
 		workflows.NameCheck: workflows.Check, workflows.NameVerify: workflows.Verify, workflows.NameEstimate: workflows.Estimate,
+		workflows.NameReconcile: workflows.Reconcile,
 	} {
 		// Histories of every release replay, so a run may go over to a new build: see docs/decisions/0019-worker-versions.md.
 		registry.RegisterWorkflowWithOptions(story, workflow.RegisterOptions{Name: name, VersioningBehavior: workflow.VersioningBehaviorAutoUpgrade})

@@ -1,6 +1,7 @@
 package workflows
 
 import (
+	"fmt"
 	"time"
 
 	"go.temporal.io/sdk/temporal"
@@ -33,6 +34,12 @@ func SearchAttributes() namespace.Attributes {
 // scheduledStart is the nominal time at which a schedule's action was due, which the server notes on the workflow;
 // for a trigger it is the moment of the trigger. Zero when no schedule started the workflow.
 var scheduledStart = temporal.NewSearchAttributeKeyTime("TemporalScheduledStartTime")
+
+// RunsOf is the list filter of the runs of an export. One that no worker has taken up yet has no attributes of ours, but the
+// server notes which schedule started it.
+func RunsOf(name string) string {
+	return fmt.Sprintf("WorkflowType = %q AND (%s = %q OR TemporalScheduledById = %q)", NameExport, AttributeExport.GetName(), name, name)
+}
 
 func nominalStart(ctx workflow.Context) time.Time {
 	at, _ := workflow.GetTypedSearchAttributes(ctx).GetTime(scheduledStart)

@@ -4,11 +4,12 @@ package workflows
 
 // Names of the workflows, stable for ever: people type them, and schedules hold them.
 const (
-	NameExport   = "Export"
-	NameBackfill = "Backfill"
-	NameEstimate = "Estimate"
-	NameCheck    = "Check"
-	NameVerify   = "Verify"
+	NameExport    = "Export"
+	NameBackfill  = "Backfill"
+	NameEstimate  = "Estimate"
+	NameCheck     = "Check"
+	NameVerify    = "Verify"
+	NameReconcile = "Reconcile"
 )
 
 // Task queues. Live and bulk work have slots of their own, so that a backfill never takes those of live runs.

@@ -24,7 +24,7 @@ func call(t *testing.T, args ...string) (code int, out, err string) {
 }
 
 func TestHelp(t *testing.T) {
-	for _, command := range []string{"", "up", "ingest", "ingest status", "ingest repair", "ingest retire", "worker", "codec", "apply", "estimate", "run", "backfill", "pause", "resume", "delete", "status", "runs", "verify", "check", "setup", "version"} {
+	for _, command := range []string{"", "up", "ingest", "ingest status", "ingest repair", "ingest retire", "worker", "codec", "apply", "estimate", "run", "backfill", "pause", "resume", "delete", "status", "runs", "reconcile", "verify", "check", "setup", "version"} {
 		t.Run("millrace "+command, func(t *testing.T) {
 			code, out, stderr := call(t, append(strings.Fields(command), "--help")...)
 			if code != exitDone || stderr != "" {

@@ -35,7 +35,7 @@ func TestMessages(t *testing.T) {
 		code int
 		want string
 	}{
-		{"fly", nil, exitUsage, `millrace: "fly" is no command: the commands are apply, backfill, check, codec, completion, delete, estimate, ingest, pause, resume, run, runs, setup, status, up, verify, version, worker`},
+		{"fly", nil, exitUsage, `millrace: "fly" is no command: the commands are apply, backfill, check, codec, completion, delete, estimate, ingest, pause, reconcile, resume, run, runs, setup, status, up, verify, version, worker`},
 		{"--fast", nil, exitUsage, "millrace: unknown flag: --fast: see `millrace --help`"},
 		{"version now", nil, exitUsage, "millrace: millrace version takes no arguments, but there are 1: see `millrace version --help`"},
 		{"run " + times, nil, exitUsage, "millrace: millrace run takes the name of an export, but there are 0: see `millrace run --help`"},

@@ -24,7 +24,7 @@ type pauseAnswer struct {
 	Missed *export.Interval `json:"missed,omitempty"`
 }
 
-func answerOf(name string, paused bool, pause starter.Pause) pauseAnswer {
+func answerOf(name string, paused bool, pause export.Pause) pauseAnswer {
 	answer := pauseAnswer{Export: name, Paused: paused, Note: pause.Note, By: pause.By}
 	if !pause.Since.IsZero() {
 		answer.Since = &pause.Since
@@ -55,7 +55,7 @@ paused already.`,
 				return usagef("--note is missing: say why, for whoever finds the export paused, such as --note \"the bucket moves\"")
 			}
 			return p.withStarter(cmd.Context(), func(_ *temporal, s *starter.Starter) error {
-				pause, changed, err := s.Pause(cmd.Context(), args[0], starter.Pause{Note: note, By: operator(), Since: time.Now()})
+				pause, changed, err := s.Pause(cmd.Context(), args[0], export.Pause{Note: note, By: operator(), Since: time.Now()})
 				switch {
 				case err != nil:
 					return err

@@ -69,7 +69,7 @@ func TestAnExportIsPausedResumedAndDeleted(t *testing.T) {
 			return err
 		})
 	}
-	pauseAs(starter.Pause{Note: "lunch", By: "ada@laptop", Since: since}.String())
+	pauseAs(export.Pause{Note: "lunch", By: "ada@laptop", Since: since}.String())
 	var resumed pauseAnswer
 	w.doJSON(&resumed, exitDone, "resume", "shop-events")
 	if missed := resumed.Missed; missed == nil || !missed.Start.Equal(since.Truncate(time.Minute)) || missed.End.Before(since.Add(4*time.Minute)) ||

@@ -93,7 +93,7 @@ func (p *program) root() *cobra.Command {
 	)
 	root.AddCommand(
 		p.up(), p.ingest(), p.worker(), p.codec(),
-		p.apply(), p.estimate(), p.run(), p.backfill(), p.pause(), p.resume(), p.delete(), p.status(), p.runs(), p.verify(), p.check(),
+		p.apply(), p.estimate(), p.run(), p.backfill(), p.pause(), p.resume(), p.delete(), p.status(), p.runs(), p.reconcile(), p.verify(), p.check(),
 		p.setup(), p.version(),
 	)
 	return root

@@ -52,6 +52,7 @@ exports:
 		{"run shop" + times, exitFailed, []string{temporal}},
 		{"run shop --failed", exitFailed, []string{temporal}},
 		{"verify shop" + times, exitFailed, []string{temporal}},
+		{"reconcile shop" + times, exitFailed, []string{temporal}},
 		{"estimate shop" + times, exitFailed, []string{temporal}},
 		{"backfill shop" + times, exitFailed, []string{temporal}},
 		{"pause shop --note lunch", exitFailed, []string{temporal}},

@@ -30,7 +30,7 @@ func (d *Destination) ReadBack(ctx context.Context, run export.Run, receipt expo
 	case refused(err):
 		return d.otherwise(run, receipt, "another object stands in its place")
 	case codeOf(err) == "NoSuchKey":
-		return d.otherwise(run, receipt, "it is gone")
+		return export.Gone(d.otherwise(run, receipt, "it is gone"))
 	case err != nil:
 		return d.explain(ctx, act, err)
 	}

@@ -1,4 +1,4 @@
-package starter
+package export
 
 import (
 	"testing"
@@ -17,7 +17,7 @@ func TestThePauseInTheNotesOfASchedule(t *testing.T) {
 		"the bucket moves (paused by ada@laptop at noon)": {Note: "the bucket moves (paused by ada@laptop at noon)"},
 		"": {},
 	} {
-		got := parsePause(notes)
+		got := ParsePause(notes)
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%q (-want +got):\n%s", notes, diff)
 		}
