@@ -22,6 +22,8 @@ type pauseAnswer struct {
 	Since  *time.Time `json:"since,omitempty"`
 	// Missed is the time whose intervals fell due in the pause that has ended and were not started.
 	Missed *export.Interval `json:"missed,omitempty"`
+	// Backfill is the workflow that fills it, with --fill.
+	Backfill string `json:"backfill,omitempty"`
 }
 
 func answerOf(name string, paused bool, pause export.Pause) pauseAnswer {
@@ -91,15 +93,18 @@ func are(n int, word string) string {
 }
 
 func (p *program) resume() *cobra.Command {
-	return &cobra.Command{
-		Use:     "resume NAME",
+	var fill bool
+	command := &cobra.Command{
+		Use:     "resume NAME [--fill]",
 		GroupID: groupWork,
 		Short:   "Have a paused export go on, and say what the pause left out",
 		Long: `Resume the schedule of an export that is paused: it starts what falls due from now on. What fell due
 in the pause is not started. If the export was paused by millrace pause, it is known what that was:
-the answer names the range, and the command that fills it. Exit code 3 says that it was not paused.`,
-		Example: `  millrace resume shop-events`,
-		Args:    exactly(1, "the name of an export"),
+the answer names the range, and the command that fills it, which --fill gives at once. Exit code 3
+says that it was not paused.`,
+		Example: `  millrace resume shop-events
+  millrace resume shop-events --fill`,
+		Args: exactly(1, "the name of an export"),
 		ValidArgsFunction: func(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 			return p.completeExports(cmd.Context(), args)
 		},
@@ -111,21 +116,42 @@ the answer names the range, and the command that fills it. Exit code 3 says that
 					return err
 				case !changed:
 					return negative{fmt.Sprintf("%s is not paused", args[0])}
-				case p.json:
-					answer := answerOf(args[0], false, resumed.Pause)
-					answer.Missed = resumed.Missed
+				}
+				answer := answerOf(args[0], false, resumed.Pause)
+				answer.Missed = resumed.Missed
+				if fill && resumed.Missed != nil {
+					if answer.Backfill, err = fillMissed(cmd.Context(), s, args[0], *resumed.Missed); err != nil {
+						return fmt.Errorf("%s goes on, but what fell due in the pause is not filled: %w; fill it: millrace backfill %s --start %s --end %s",
+							args[0], err, args[0], clock(resumed.Missed.Start), clock(resumed.Missed.End))
+					}
+				}
+				if p.json {
 					return p.printJSON(answer)
 				}
-				p.printResumed(args[0], resumed)
+				p.printResumed(args[0], resumed, answer.Backfill)
 				return nil
 			})
 		},
 	}
+	command.Flags().BoolVar(&fill, "fill", false, "start a backfill of what fell due in the pause")
+	return command
 }
 
-func (p *program) printResumed(name string, resumed starter.Resumed) {
+// fillMissed starts a backfill of what fell due in a pause, and gives its workflow's id.
+func fillMissed(ctx context.Context, s *starter.Starter, name string, missed export.Interval) (string, error) {
+	definition, err := s.Definition(ctx, name)
+	if err != nil {
+		return "", err
+	}
+	started, err := s.StartBackfill(ctx, export.Backfill{Definition: definition, Start: &missed.Start, End: &missed.End})
+	return started.WorkflowID, err
+}
+
+func (p *program) printResumed(name string, resumed starter.Resumed, backfill string) {
 	fmt.Fprintf(p.out, "%s goes on. It was paused: %s\n", name, resumed.Pause)
 	switch missed := resumed.Missed; {
+	case backfill != "":
+		fmt.Fprintf(p.out, "What fell due meanwhile, %s to %s, is being filled by workflow %s:\n  millrace backfill %s --follow\n", clock(missed.Start), clock(missed.End), backfill, name)
 	case missed != nil:
 		fmt.Fprintf(p.out, "What fell due meanwhile was not started. To fill it:\n  millrace backfill %s --start %s --end %s\n", name, clock(missed.Start), clock(missed.End))
 	case resumed.Pause.Since.IsZero():

@@ -76,6 +76,14 @@ func TestAnExportIsPausedResumedAndDeleted(t *testing.T) {
 		missed.End.After(time.Now()) || resumed.By != "ada@laptop" || resumed.Note != "lunch" {
 		t.Errorf("resumed after five minutes: %+v", resumed)
 	}
+	pauseAs(export.Pause{Note: "tea", By: "ada@laptop", Since: since}.String())
+	resumed = pauseAnswer{}
+	if w.doJSON(&resumed, exitDone, "resume", "shop-events", "--fill"); resumed.Missed == nil || resumed.Backfill != starter.BackfillID("shop-events") {
+		t.Errorf("resumed and filled: %+v", resumed)
+	}
+	if progress, err := w.temporal().DescribeWorkflowExecution(t.Context(), resumed.Backfill, ""); err != nil || progress.WorkflowExecutionInfo.Type.Name != "Backfill" {
+		t.Errorf("the backfill is %v, %v", progress, err)
+	}
 	pauseAs("by the UI")
 	out, _ = w.do(exitDone, "resume", "shop-events")
 	matches("resume of a pause by the UI", out, `^shop-events goes on. It was paused: by the UI\nSince when is not known. .*\n  millrace backfill shop-events --start TIME --end TIME\n$`)
@@ -104,6 +112,13 @@ func TestAnExportIsPausedResumedAndDeleted(t *testing.T) {
 	if w.doJSON(&status, exitDone, "status"); len(status.Exports) > 0 {
 		t.Errorf("after delete there are %+v", status.Exports)
 	}
+	testworld.Eventually(t, patience, func() error {
+		filling, err := w.temporal().DescribeWorkflowExecution(t.Context(), starter.BackfillID("shop-events"), "")
+		if err == nil && filling.WorkflowExecutionInfo.Status != enumspb.WORKFLOW_EXECUTION_STATUS_CANCELED {
+			err = fmt.Errorf("the backfill is %s", filling.WorkflowExecutionInfo.Status)
+		}
+		return err
+	})
 	var ledger []recordedRun
 	if w.doJSON(&ledger, exitDone, "runs", "shop-events"); len(ledger) == 0 || ledger[0].Status != eventstore.StatusCancelled || ledger[0].ErrorKind != export.KindCancelled {
 		t.Errorf("the ledger has %+v", ledger)
