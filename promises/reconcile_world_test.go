@@ -73,6 +73,14 @@ func TestReconcileFindsWhatHappened(tt *testing.T) {
 	}
 	t.run(definition, export.Interval{Start: hour(long).Start, End: hour(long + 1).End})
 
+	w := newWarehouse(t)
+	inTable := w.into("reconciled-rows", 1, "append")
+	for _, h := range []int{untouched, deleted, removed} {
+		t.run(inTable, hour(h))
+	}
+	w.do(t, fmt.Sprintf("DELETE FROM SCHEMA.events WHERE inserted_at >= '%s' AND inserted_at < '%s' AND distinct_id = '0'",
+		hour(removed).Start.Format(time.RFC3339), hour(removed).End.Format(time.RFC3339)))
+
 	before := t.record(definition.Name, hour(forgotten))
 	t.forget(definition.Name, hour(forgotten))
 	eventstoretest.Exec(tt, fmt.Sprintf("ALTER TABLE `%s`.events DELETE WHERE inserted_at >= fromUnixTimestamp64Micro(%d) AND inserted_at < fromUnixTimestamp64Micro(%d) AND distinct_id = '0' SETTINGS mutations_sync = 2",
@@ -88,6 +96,10 @@ func TestReconcileFindsWhatHappened(tt *testing.T) {
 	}
 	removedFile, alteredFile := file(removed), file(altered)
 	if _, err := t.s3.DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: &t.bucket, Key: &removedFile}); err != nil {
+		t.Fatal(err)
+	}
+	mark := strings.Replace(t.markKey(definition.Name, 1), hour(0).Key(), export.Interval{Start: hour(long).Start, End: hour(long + 1).End}.Key(), 1)
+	if _, err := t.s3.DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: &t.bucket, Key: &mark}); err != nil {
 		t.Fatal(err)
 	}
 	t.put(alteredFile, flipped(t.read(alteredFile)), nil)
@@ -171,8 +183,11 @@ func TestReconcileFindsWhatHappened(tt *testing.T) {
 	if want := (export.Interval{Start: hour(skipped).Start, End: hour(cancelled).End}); report.Holes == nil || *report.Holes != want {
 		t.Errorf("the holes are %s, want %s", report.Holes, want)
 	}
-	if report.Published != 7 || report.Compared != 7 || len(report.Findings) != 4 {
+	if report.Published != 7 || report.Compared != 7 || len(report.Findings) != 5 {
 		t.Errorf("of %d published runs %d were compared: %+v", report.Published, report.Compared, report.Findings)
+	}
+	if first := report.Findings[0]; first.Run.Start != hour(long).Start || first.Change != export.ChangeRemoved || first.Chunk != -1 {
+		t.Errorf("a manifest that is gone is told as %+v", first)
 	}
 	for h, change := range map[int]export.Change{deleted: export.ChangeDrift, inserted: export.ChangeDrift, removed: export.ChangeRemoved, altered: export.ChangeAltered} {
 		at := slices.IndexFunc(report.Findings, func(f export.Finding) bool { return f.Run.Interval == hour(h) })
@@ -215,7 +230,7 @@ func TestReconcileFindsWhatHappened(tt *testing.T) {
 	}
 	report = t.reconcile(definition, n)
 	holds(report, want)
-	if report.Holes != nil || report.Published != 12 || report.Compared != 12 || len(report.Findings) != 4 {
+	if report.Holes != nil || report.Published != 12 || report.Compared != 12 || len(report.Findings) != 5 {
 		t.Errorf("afterwards it is %+v", report)
 	}
 	// By another definition the rows would be others, which is no drift. What lies at the destination is told all the same.
@@ -227,6 +242,19 @@ func TestReconcileFindsWhatHappened(tt *testing.T) {
 		t.Errorf("by another definition it is %+v, %v", other, err)
 	}
 	t.reconciledHistories(definition)
+
+	// What a database holds is compared by the hash that it computes, too.
+	start = hour(untouched).Start
+	rows, err := t.starter.Reconcile(t.Context(), export.ReconcileTask{Definition: inTable, Start: &start, End: &end, All: true})
+	if err != nil || rows.Compared != 3 || len(rows.Findings) != 2 || rows.States[export.StateProved] != 3 || rows.States[export.StateMissing] != 3 {
+		t.Fatalf("in a table it is %+v, %v", rows, err)
+	}
+	if drift := rows.Findings[0]; drift.Run.Interval != hour(deleted) || drift.Change != export.ChangeDrift || drift.Ledger.Rows != deleted+1 || drift.Now.Rows != deleted {
+		t.Errorf("in a table, drift is told as %+v", drift)
+	}
+	if altered := rows.Findings[1]; altered.Run.Interval != hour(removed) || altered.Change != export.ChangeAltered {
+		t.Errorf("in a table, a row that is gone is told as %+v", altered)
+	}
 }
 
 // reconciledHistories replays what Reconcile has left.
