@@ -133,6 +133,10 @@ bin/devstack:
 bench: build ## Measure an export, and the loader, each against ClickHouse's own insert
 	@docs/benchmarks/run
 
+.PHONY: bench/live
+bench/live: build ## Measure what a backfill does to live exports, with its governor and without: 20 minutes
+	@docs/benchmarks/run live
+
 .PHONY: docs/screenshots
 docs/screenshots: ## Take the pictures in docs/screenshots anew, from a running demo; needs a Chromium
 	@CGO_ENABLED=0 go build -C examples/demo -o ../../bin/demo . && LDFLAGS='$(LDFLAGS)' bin/demo --then tools/screenshots/run
