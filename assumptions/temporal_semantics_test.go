@@ -180,7 +180,8 @@ func (s trial) edges(from, to string) func(*testing.T) finding {
 			}
 			return parsed
 		}
-		// A second one in the same request, far away: they are done one after the other, so when it is there the first is over.
+		// A second one in the same request, far away: they are done one after the other, so when it is there the first is over, and
+		// the schedule has counted what it started. What is listed comes in any order.
 		mark := at("23:00:00")
 		if err := s.handle.Backfill(t.Context(), client.ScheduleBackfillOptions{Backfill: []client.ScheduleBackfill{
 			{Start: at(from), End: at(to)}, {Start: mark, End: mark},
@@ -192,7 +193,11 @@ func (s trial) edges(from, to string) func(*testing.T) finding {
 			if got = s.nominals(1); !got[len(got)-1].Equal(mark) {
 				return fmt.Errorf("the last is %s", got[len(got)-1])
 			}
-			return nil
+			described, err := s.handle.Describe(t.Context())
+			if err == nil && described.Info.NumActions != len(got) {
+				err = fmt.Errorf("%d starts are listed, the schedule counts %d", len(got), described.Info.NumActions)
+			}
+			return err
 		})
 		names, _ := s.counted()
 		return finding{inUTC(got[:len(got)-1]), "-", names}

@@ -138,7 +138,11 @@ func (s *Store) compareFile(ctx context.Context, query FileQuery, body *fileBody
 	}
 	defer func() { _ = response.Body.Close() }()
 	if response.StatusCode != http.StatusOK {
-		return true, verdictOn(refusal(response), summary(response).read)
+		refused := refusal(response)
+		if exceptionCode(refused) == codeMemory && s.hasMemoryToSpare(ctx) {
+			return true, fmt.Errorf("%w (it says that it has more than the server's memory holds)", ErrUnreadable)
+		}
+		return true, verdictOn(refused, summary(response).read)
 	}
 	if _, err := io.Copy(io.Discard, response.Body); err != nil {
 		return false, connectionError(err)
@@ -198,7 +202,17 @@ func summary(response *http.Response) (rows struct{ read, written uint64 }) {
 	return rows
 }
 
-const codeThrown = 395 // FUNCTION_THROW_IF_VALUE_IS_NON_ZERO
+const (
+	codeThrown = 395 // FUNCTION_THROW_IF_VALUE_IS_NON_ZERO
+	codeMemory = 241 // MEMORY_LIMIT_EXCEEDED
+)
+
+// hasMemoryToSpare tells a file that asks for absurd lengths from a server that is short of memory: more than half of it is
+// free. One whose own answer fails has none.
+func (s *Store) hasMemoryToSpare(ctx context.Context) bool {
+	found, err := s.Strain(ctx)
+	return err == nil && found.MemoryMost > 0 && found.Memory < found.MemoryMost/2
+}
 
 // unreadableCodes are what ClickHouse says of a file that is none, or not of these columns. All others are of the server's
 // own state, or of the query.

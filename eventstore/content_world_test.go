@@ -177,6 +177,22 @@ func TestDamagedFilesAreNoticed(t *testing.T) {
 	})
 }
 
+// A file whose damage makes it ask for more memory than the server has is unreadable, and not a reason to wait for memory.
+func TestAFileThatAsksForAbsurdMemoryIsUnreadable(t *testing.T) {
+	s := newStored(t)
+	encoding := export.Encoding{Format: export.FormatArrow, Compression: export.CompressionZstd}
+	file := s.file(t, encoding)
+	// Before each compressed buffer Arrow has its length in eight bytes, the lowest first: 64 GiB more.
+	buffer := bytes.Index(file, []byte{0x28, 0xb5, 0x2f, 0xfd})
+	if buffer < 8 {
+		t.Fatal("the file has no buffer compressed by zstd")
+	}
+	file[buffer-4] |= 0x10
+	if err := s.holds(t, encoding, bytes.NewReader(file)); !errors.Is(err, eventstore.ErrUnreadable) {
+		t.Errorf("it ended with %v", err)
+	}
+}
+
 // A file that breaks off on its way to ClickHouse says nothing about what is stored.
 func TestAFileThatBreaksOffIsNoVerdict(t *testing.T) {
 	s := newStored(t)
