@@ -136,7 +136,7 @@ func warnings(name string, description *client.ScheduleDescription, dropped int6
 		{dropped, "dropped, for a thousand waited already"},
 	} {
 		if lost.count > 0 {
-			found = append(found, fmt.Sprintf("%d starts were %s: `millrace backfill %s --start … --end …` finds and fills what is missing", lost.count, lost.why, name))
+			found = append(found, fmt.Sprintf("%d starts were %s: `millrace reconcile %s --fill` finds and fills what is missing", lost.count, lost.why, name))
 		}
 	}
 	return found

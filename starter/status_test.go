@@ -18,7 +18,7 @@ func TestWarningsOfASchedule(t *testing.T) {
 	lossy := described(enumspb.SCHEDULE_OVERLAP_POLICY_SKIP, time.Hour)
 	lossy.Schedule.Policy.PauseOnFailure = true
 	lossy.Info.NumActionsMissedCatchupWindow, lossy.Info.NumActionsSkippedOverlap = 3, 4
-	const fill = ": `millrace backfill shop --start … --end …` finds and fills what is missing"
+	const fill = ": `millrace reconcile shop --fill` finds and fills what is missing"
 	for name, test := range map[string]struct {
 		description *client.ScheduleDescription
 		dropped     int64

@@ -155,7 +155,7 @@ func (p *program) printResumed(name string, resumed starter.Resumed, backfill st
 	case missed != nil:
 		fmt.Fprintf(p.out, "What fell due meanwhile was not started. To fill it:\n  millrace backfill %s --start %s --end %s\n", name, clock(missed.Start), clock(missed.End))
 	case resumed.Pause.Since.IsZero():
-		fmt.Fprintf(p.out, "Since when is not known. What fell due meanwhile was not started; this finds and fills what is missing:\n  millrace backfill %s --start TIME --end TIME\n", name)
+		fmt.Fprintf(p.out, "Since when is not known. What fell due meanwhile was not started; this finds and fills what is missing:\n  millrace reconcile %s --fill\n", name)
 	default:
 		fmt.Fprintln(p.out, "Nothing fell due meanwhile.")
 	}

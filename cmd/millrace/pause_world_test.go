@@ -86,7 +86,7 @@ func TestAnExportIsPausedResumedAndDeleted(t *testing.T) {
 	}
 	pauseAs("by the UI")
 	out, _ = w.do(exitDone, "resume", "shop-events")
-	matches("resume of a pause by the UI", out, `^shop-events goes on. It was paused: by the UI\nSince when is not known. .*\n  millrace backfill shop-events --start TIME --end TIME\n$`)
+	matches("resume of a pause by the UI", out, `^shop-events goes on. It was paused: by the UI\nSince when is not known. .*\n  millrace reconcile shop-events --fill\n$`)
 
 	// Without a loader a run waits for the watermark, and is cancelled.
 	if _, message = w.do(exitUsage, "delete", "shop-events"); message != "millrace: nothing was changed, for there is no terminal to ask at: give --yes to delete\n" {
