@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,6 +20,7 @@ import (
 
 func made(t *testing.T, config Config) *Governor {
 	t.Helper()
+	config.Log = slog.New(slog.DiscardHandler)
 	g, err := New(config)
 	if err != nil {
 		t.Fatal(err)
@@ -29,7 +32,7 @@ func made(t *testing.T, config Config) *Governor {
 func TestTheGovernorNeverLetsMoreThroughThanItMay(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		most := rapid.IntRange(1, 16).Draw(t, "most")
-		g, err := New(Config{Most: most})
+		g, err := New(Config{Most: most, Log: slog.New(slog.DiscardHandler)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -154,26 +157,34 @@ func TestLiveChunksHalveThePlaces(t *testing.T) {
 func TestTheGovernorLooksAround(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		registry := prometheus.NewRegistry()
-		looks, seen, blind := 0, []Strain(nil), error(nil)
+		var looks atomic.Int64
+		var blind atomic.Bool
 		g := made(t, Config{Most: 8, Registerer: registry, Measure: func(context.Context) ([]Strain, error) {
-			looks++
-			return seen, blind
+			looks.Add(1)
+			if blind.Load() {
+				return nil, errors.New("ClickHouse is away")
+			}
+			return nil, nil
 		}})
 		ctx, stop := context.WithCancel(t.Context())
 		go g.Run(ctx)
-		time.Sleep(8*Every + time.Millisecond)
-		if looks != 8 || g.limit != 3 {
-			t.Errorf("after %d quiet looks it lets %v through", looks, g.limit)
+		pass := func(looks int) (limit float64) {
+			time.Sleep(time.Duration(looks) * Every)
+			synctest.Wait()
+			g.mu.Lock()
+			defer g.mu.Unlock()
+			return g.limit
+		}
+		if limit := pass(8); looks.Load() != 8 || limit != 3 {
+			t.Errorf("after %d quiet looks it lets %v through", looks.Load(), limit)
 		}
 		g.Strained(Strain{Kind: "destination", What: "the store answers 503"})
-		time.Sleep(Every)
-		if g.limit != 1.5 || g.Standing().Because[0].Kind != "destination" {
-			t.Errorf("after a strain it lets %v through: %s", g.limit, g.Standing())
+		if limit := pass(1); limit != 1.5 || g.Standing().Because[0].Kind != "destination" {
+			t.Errorf("after a strain it lets %v through: %s", limit, g.Standing())
 		}
-		blind = errors.New("ClickHouse is away")
-		time.Sleep(5 * Every)
-		if g.limit != 1.5 {
-			t.Errorf("blind it lets %v through", g.limit)
+		blind.Store(true)
+		if limit := pass(5); limit != 1.5 {
+			t.Errorf("blind it lets %v through", limit)
 		}
 		families, err := registry.Gather()
 		if err != nil || len(families) != 2 {
