@@ -3,6 +3,7 @@
 package promises
 
 import (
+	"encoding/json"
 	"testing"
 
 	"github.com/google/uuid"
@@ -39,6 +40,21 @@ func TestEveryStepHasItsSummaryAndItsUrgency(tt *testing.T) {
 	t.outcomes("shop-events", 2)
 	t.steps("shop-events-"+clockOf(hour(1)), "", 4, 8)
 	t.steps(t.estimate(estimateOf(definition, hour(1), false)).WorkflowID, "", 1, 1)
+
+	// Those that tidy up after a failure, too.
+	t.tamper.do(nil, nil, damaged)
+	failing := tampered("shop-events", export.ProofReadback)
+	failing.Settings = json.RawMessage(`{"prefix": "failing", "format": "jsoneachrow", "compression": "none"}`)
+	failed := t.run(failing, hour(0))
+	t.steps(failed.WorkflowID, failed.RunID, 1, 8)
+	if _, err := t.starter.Verify(t.Context(), definition, hour(1)); err != nil {
+		t.Error(err)
+	}
+	t.steps("verify-shop-events-"+hour(1).Key(), "", 3, 1)
+	if progress, err := t.backfill(hours(definition, 3)); err != nil || progress.Published != 1 {
+		t.Errorf("the backfill ended with %+v, %v", progress, err)
+	}
+	t.steps(starter.BackfillID("shop-events"), "", 4, 1)
 }
 
 // estimateOf asks for an estimate of a range.

@@ -311,18 +311,22 @@ func (r *exportRun) fail(ctx workflow.Context, cause error) error {
 	defer cancel()
 	tidy = workflow.WithActivityOptions(tidy, workflow.ActivityOptions{
 		TaskQueue: QueueControl, StartToCloseTimeout: tidyTime / 2, ScheduleToCloseTimeout: tidyTime, RetryPolicy: retries,
+		Priority: temporal.Priority{PriorityKey: r.priority, FairnessKey: r.run.Export},
 	})
+	saying := func(summary string) workflow.Context {
+		return workflow.WithActivityOptions(tidy, withSummary(tidy, summary))
+	}
 	logger := workflow.GetLogger(ctx)
 	if err := workflow.UpsertTypedSearchAttributes(tidy, AttributeErrorKind.ValueSet(string(kind))); err != nil {
 		logger.Error("note the error's kind on the workflow", "error", err)
 	}
 	if r.plan != nil {
-		if err := workflow.ExecuteActivity(tidy, steps.AbortRun, activities.AbortTask{RunTask: activities.RunTask{Definition: r.plan.Definition, Run: r.run}, Receipts: r.outOfSight()}).Get(tidy, nil); err != nil {
+		if err := workflow.ExecuteActivity(saying("take back what is unfinished"), steps.AbortRun, activities.AbortTask{RunTask: activities.RunTask{Definition: r.plan.Definition, Run: r.run}, Receipts: r.outOfSight()}).Get(tidy, nil); err != nil {
 			logger.Warn("take back what is unfinished at the destination", "error", err)
 		}
 	}
 	failed := activities.FailedTask{RunTask: r.task(), Kind: kind, Message: message, Started: workflow.GetInfo(ctx).WorkflowStartTime, Durations: r.durations}
-	if err := workflow.ExecuteActivity(tidy, steps.RecordFailure, failed).Get(tidy, nil); err != nil {
+	if err := workflow.ExecuteActivity(saying("write the ledger row of the failure"), steps.RecordFailure, failed).Get(tidy, nil); err != nil {
 		logger.Warn("write the ledger row of a failed run", "error", err)
 	}
 	workflow.SetCurrentDetails(tidy, r.failureDetails(kind, message))
