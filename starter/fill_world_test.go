@@ -36,13 +36,16 @@ func TestAnUpdateDoesNotClaimStartsThatAreNotThere(t *testing.T) {
 	}
 	// Each has a boundary a minute ago, and is given one that comes after it was made and before it is updated.
 	const quiet, busy = "quiet", "busy"
-	due := time.Now().UTC().Truncate(time.Second).Add(2 * time.Second)
-	changes := map[string]Change{}
+	before := time.Now().UTC().Truncate(time.Second).Add(-time.Minute)
 	for _, name := range []string{quiet, busy} {
-		old := hourly(name, due.Add(-time.Minute))
+		old := hourly(name, before)
 		if _, err := starts.Apply(t.Context(), Change{Export: name, Action: ActionCreate, Definition: &old}); err != nil {
 			t.Fatal(err)
 		}
+	}
+	due := time.Now().UTC().Truncate(time.Second).Add(2 * time.Second)
+	changes := map[string]Change{}
+	for _, name := range []string{quiet, busy} {
 		wanted := hourly(name, due)
 		changes[name] = Change{Export: name, Action: ActionUpdate, Definition: &wanted}
 	}
