@@ -43,7 +43,21 @@ func TestAnUpdateDoesNotClaimStartsThatAreNotThere(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	due := time.Now().UTC().Truncate(time.Second).Add(2 * time.Second)
+	// The server counts a schedule as made when its scheduler first comes to work, which is a while after the answer.
+	var since time.Time
+	for _, name := range []string{quiet, busy} {
+		testworld.Eventually(t, 20*time.Second, func() error {
+			described, err := made.Client.ScheduleClient().GetHandle(t.Context(), name).Describe(t.Context())
+			if err == nil && described.Info.CreatedAt.Before(before) {
+				err = fmt.Errorf("%s is made at %s", name, described.Info.CreatedAt)
+			}
+			if err == nil && described.Info.CreatedAt.After(since) {
+				since = described.Info.CreatedAt
+			}
+			return err
+		})
+	}
+	due := since.UTC().Truncate(time.Second).Add(2 * time.Second)
 	changes := map[string]Change{}
 	for _, name := range []string{quiet, busy} {
 		wanted := hourly(name, due)
