@@ -35,9 +35,11 @@ type FieldChange struct {
 
 // Change is what applying one definition would do, or did.
 type Change struct {
-	Export     string             `json:"export"`
-	Action     Action             `json:"action"`
-	Fields     []FieldChange      `json:"fields,omitempty"`
+	Export string        `json:"export"`
+	Action Action        `json:"action"`
+	Fields []FieldChange `json:"fields,omitempty"`
+	// Warning says what a change does that its fields do not show; empty when there is nothing.
+	Warning    string             `json:"warning,omitempty"`
 	Definition *export.Definition `json:"definition,omitempty"`
 	// FilledFrom is set once an update was applied: what the new times have had due since then was started, for Temporal
 	// counts them from the update on. Nil for a paused schedule: what falls due in a pause is started by nobody.
@@ -89,7 +91,17 @@ func (s *Starter) diff(ctx context.Context, definition export.Definition) (Chang
 	if len(change.Fields) == 0 {
 		change.Action = ActionNone
 	}
+	change.Warning = gridWarning(change.Fields)
 	return change, nil
+}
+
+// gridWarning warns of a change of what intervals are cut by.
+func gridWarning(fields []FieldChange) string {
+	cuts := func(f FieldChange) bool { return slices.Contains([]string{"every", "offset", "time_zone"}, f.Field) }
+	if !slices.ContainsFunc(fields, cuts) {
+		return ""
+	}
+	return "time is cut into other intervals from now on: what is published stays as it is, and to run or backfill that time anew would export its rows a second time"
 }
 
 // scheduleChanges compares what is there with what is wanted: the definition, when it fires, and its policies.

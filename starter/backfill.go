@@ -69,9 +69,9 @@ func (s *Starter) joinBackfill(ctx context.Context, id string, wanted export.Bac
 	}
 	if !sameBackfill(under, wanted) {
 		name := wanted.Definition.Name
-		return Started{}, export.Errorf(export.KindConfig, "another backfill of export %q is under way, as workflow %s: see it by `millrace backfill %s --follow`; wait for it, or end it by `millrace backfill %s --cancel`", name, id, name, name)
+		return Started{}, export.Errorf(export.KindConfig, "another backfill of export %q is under way, as workflow %s, of another range or with other flags: see it by `millrace backfill %s --follow`; wait for it, or end it by `millrace backfill %s --cancel`", name, id, name, name)
 	}
-	return Started{WorkflowID: id, RunID: attributes.GetOriginalExecutionRunId()}, nil
+	return Started{WorkflowID: id, RunID: attributes.GetOriginalExecutionRunId(), Joined: true}, nil
 }
 
 // sameBackfill tells whether two backfills have the same to do. How many runs are under way at once is not part of it.

@@ -19,6 +19,8 @@ type Started struct {
 	Run        export.Run `json:"run"`
 	WorkflowID string     `json:"workflow_id"`
 	RunID      string     `json:"run_id"`
+	// Joined says that it was under way already; of a backfill only.
+	Joined bool `json:"joined,omitempty"`
 }
 
 // Intervals cuts a range into the intervals of an export's grid, oldest first, for runs that Start starts.

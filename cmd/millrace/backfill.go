@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -61,11 +63,11 @@ Exit code 3 says that runs have failed. They are repeated by: millrace run NAME 
 			return p.completeExports(cmd.Context(), args)
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := checkBackfillFlags(cmd); err != nil {
+				return err
+			}
 			if update, wish := flags.wish(cmd); update != "" {
 				return p.controlBackfill(cmd.Context(), args[0], update, wish)
-			}
-			if flags.note != "" {
-				return usagef("--note: it is a note on --pause or --cancel, and neither is given")
 			}
 			if flags.follow {
 				return p.followBackfill(cmd.Context(), args[0])
@@ -87,11 +89,33 @@ Exit code 3 says that runs have failed. They are repeated by: millrace run NAME 
 	set.IntVar(&flags.setParallel, "set-parallel", 0, "change how many runs are under way at once")
 	set.BoolVar(&flags.cancel, "cancel", false, "end it, and cancel its runs")
 	set.StringVar(&flags.note, "note", "", "who wants it, and why: shown in the UI beside --pause and --cancel")
-	command.MarkFlagsMutuallyExclusive("follow", "pause", "resume", "set-parallel", "cancel", "start")
-	command.MarkFlagsMutuallyExclusive("follow", "pause", "resume", "set-parallel", "cancel", "end")
-	command.MarkFlagsMutuallyExclusive("follow", "pause", "resume", "set-parallel", "cancel", "dry-run")
-	command.MarkFlagsMutuallyExclusive("dry-run", "detach")
 	return command
+}
+
+// checkBackfillFlags refuses flags that mean nothing together.
+func checkBackfillFlags(command *cobra.Command) error {
+	var leads, starts []string
+	for _, name := range []string{"follow", "pause", "resume", "set-parallel", "cancel"} {
+		if command.Flags().Changed(name) {
+			leads = append(leads, "--"+name)
+		}
+	}
+	for _, name := range []string{"start", "end", "newest-first", "parallel", "stop-at-failure", "detach", "dry-run"} {
+		if command.Flags().Changed(name) {
+			starts = append(starts, "--"+name)
+		}
+	}
+	switch noted := command.Flags().Changed("note"); {
+	case len(leads) > 1:
+		return usagef("%s: give one of them at a time", strings.Join(leads, " and "))
+	case len(leads) == 1 && len(starts) > 0:
+		return usagef("%s is for a backfill that is under way, and %s for one that is to be started: give the one or the other", leads[0], starts[0])
+	case slices.Contains(starts, "--dry-run") && slices.Contains(starts, "--detach"):
+		return usagef("--dry-run starts nothing, so there is nothing for --detach to leave alone: give one of them")
+	case noted && !slices.Contains(leads, "--pause") && !slices.Contains(leads, "--cancel"):
+		return usagef("--note: it is a note on --pause or --cancel, and neither is given")
+	}
+	return nil
 }
 
 // wish is what is wanted of a backfill that is under way; the update is empty when a flag asks for something else.
@@ -144,7 +168,11 @@ func (p *program) startBackfill(ctx context.Context, name string, flags backfill
 					Link string `json:"link,omitempty"`
 				}{started, t.link(started.WorkflowID, started.RunID)})
 			}
-			fmt.Fprintf(p.out, "started: workflow %s\nfollow it: millrace backfill %s --follow\n", started.WorkflowID, name)
+			how := "started"
+			if started.Joined {
+				how = "under way already"
+			}
+			fmt.Fprintf(p.out, "%s: workflow %s\nfollow it: millrace backfill %s --follow\n", how, started.WorkflowID, name)
 			return nil
 		}
 		if link := t.link(started.WorkflowID, started.RunID); link != "" && !p.json {
@@ -209,17 +237,16 @@ func (p *program) controlBackfill(ctx context.Context, name, update string, wish
 
 // backfillLine says in a line where a backfill stands.
 func backfillLine(progress export.BackfillProgress) string {
-	line := string(progress.State)
-	if progress.Note != "" {
-		line += " (" + progress.Note + ")"
-	}
-	line += fmt.Sprintf(" · %s of %s done", count(progress.Settled()-progress.Failed), plural(progress.Intervals, "interval"))
+	line := fmt.Sprintf("%s · %s of %s done", progress.State, count(progress.Settled()-progress.Failed), plural(progress.Intervals, "interval"))
 	if progress.Failed > 0 {
 		line += fmt.Sprintf(" · %s failed", count(progress.Failed))
 	}
 	line += fmt.Sprintf(" · %d running of %d · %s rows", progress.Running, progress.Parallel, count(progress.Rows))
 	if progress.ETA != nil {
-		line += fmt.Sprintf(" · %.1f a minute, until %s", progress.IntervalsPerMinute, progress.ETA.Format("Jan 2 15:04"))
+		line += fmt.Sprintf(" · %.1f intervals a minute, done at about %s", progress.IntervalsPerMinute, clock(*progress.ETA))
+	}
+	if progress.Note != "" {
+		line += " · " + progress.Note // the last, for it may be cut
 	}
 	return line
 }
