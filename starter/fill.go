@@ -84,57 +84,60 @@ func (s *Starter) latest(ctx context.Context, id string) (run string, running bo
 
 // hasBegun waits for a while until one of the first starts is there that was not before, or is held back behind others.
 func (s *Starter) hasBegun(ctx context.Context, name string, before map[string]string, overlap enumspb.ScheduleOverlapPolicy) (bool, error) {
-	look := time.NewTicker(100 * time.Millisecond)
-	defer look.Stop()
-	enough := time.After(takenUpWithin)
-	for {
+	return takenUp(ctx, func() (bool, error) {
 		for id, was := range before {
-			run, _, err := s.latest(ctx, id)
-			if err != nil {
-				return false, err
-			}
-			if run != was {
-				return true, nil
+			if run, _, err := s.latest(ctx, id); err != nil || run != was {
+				return err == nil, err
 			}
 		}
-		if overlap == enumspb.SCHEDULE_OVERLAP_POLICY_BUFFER_ALL {
-			described, err := s.Temporal.WorkflowService().DescribeSchedule(ctx, &workflowservice.DescribeScheduleRequest{Namespace: s.Namespace, ScheduleId: name})
-			if err != nil {
-				return false, fmt.Errorf("read the counters of schedule %q: %w", name, err)
-			}
-			if described.GetInfo().GetBufferSize() > 0 {
-				return true, nil
-			}
-		}
-		select {
-		case <-look.C:
-		case <-enough:
+		if overlap != enumspb.SCHEDULE_OVERLAP_POLICY_BUFFER_ALL {
 			return false, nil
-		case <-ctx.Done():
-			return false, ctx.Err()
 		}
-	}
+		described, err := s.Temporal.WorkflowService().DescribeSchedule(ctx, &workflowservice.DescribeScheduleRequest{Namespace: s.Namespace, ScheduleId: name})
+		if err != nil {
+			return false, fmt.Errorf("read the counters of schedule %q: %w", name, err)
+		}
+		return described.GetInfo().GetBufferSize() > 0, nil
+	})
 }
 
 // awaitUpdate waits until a schedule has taken up an update: what is asked of it then goes by its new times.
 func (s *Starter) awaitUpdate(ctx context.Context, name string, before client.ScheduleDescription) error {
-	look := time.NewTicker(50 * time.Millisecond)
-	defer look.Stop()
+	done, err := s.described(ctx, name, func(now *client.ScheduleDescription) bool {
+		return !now.Info.LastUpdateAt.Equal(before.Info.LastUpdateAt)
+	})
+	if err == nil && !done {
+		err = fmt.Errorf("schedule %q has not taken up its update within %s: call `millrace apply` again", name, takenUpWithin)
+	}
+	return err
+}
+
+// described waits for a while until a schedule is as is wanted.
+func (s *Starter) described(ctx context.Context, name string, holds func(*client.ScheduleDescription) bool) (bool, error) {
+	return takenUp(ctx, func() (bool, error) {
+		now, err := s.Temporal.ScheduleClient().GetHandle(ctx, name).Describe(ctx)
+		if err != nil {
+			return false, fmt.Errorf("read schedule %q: %w", name, err)
+		}
+		return holds(now), nil
+	})
+}
+
+// takenUp looks, for as long as a schedule may take to take something up, whether it has.
+func takenUp(ctx context.Context, look func() (bool, error)) (bool, error) {
+	again := time.NewTicker(50 * time.Millisecond)
+	defer again.Stop()
 	enough := time.After(takenUpWithin)
 	for {
-		now, err := s.Temporal.ScheduleClient().GetHandle(ctx, name).Describe(ctx)
-		switch {
-		case err != nil:
-			return fmt.Errorf("read schedule %q: %w", name, err)
-		case !now.Info.LastUpdateAt.Equal(before.Info.LastUpdateAt):
-			return nil
+		if has, err := look(); has || err != nil {
+			return has, err
 		}
 		select {
-		case <-look.C:
+		case <-again.C:
 		case <-enough:
-			return fmt.Errorf("schedule %q has not taken up its update within %s: call `millrace apply` again", name, takenUpWithin)
+			return false, nil
 		case <-ctx.Done():
-			return ctx.Err()
+			return false, ctx.Err()
 		}
 	}
 }

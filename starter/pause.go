@@ -105,23 +105,7 @@ func (s *Starter) setPaused(ctx context.Context, name string, paused bool, notes
 
 // takenUp waits for a while until the schedule is as it was asked to be.
 func (s *Starter) takenUp(ctx context.Context, name string, paused bool, notes string) (bool, error) {
-	look := time.NewTicker(50 * time.Millisecond)
-	defer look.Stop()
-	enough := time.After(takenUpWithin)
-	for {
-		now, err := s.Temporal.ScheduleClient().GetHandle(ctx, name).Describe(ctx)
-		switch {
-		case err != nil:
-			return false, fmt.Errorf("read schedule %q: %w", name, err)
-		case now.Schedule.State.Paused == paused && now.Schedule.State.Note == notes:
-			return true, nil
-		}
-		select {
-		case <-look.C:
-		case <-enough:
-			return false, nil
-		case <-ctx.Done():
-			return false, ctx.Err()
-		}
-	}
+	return s.described(ctx, name, func(now *client.ScheduleDescription) bool {
+		return now.Schedule.State.Paused == paused && now.Schedule.State.Note == notes
+	})
 }

@@ -15,7 +15,6 @@ import (
 
 	"go.temporal.io/api/workflowservice/v1"
 
-	"github.com/millrace/millrace/eventstore"
 	"github.com/millrace/millrace/eventstore/eventstoretest"
 	"github.com/millrace/millrace/export"
 	"github.com/millrace/millrace/workflows"
@@ -34,18 +33,8 @@ const (
 func TestABackfillOfTwoThousandIntervalsLosesAndDoublesNone(t *testing.T) {
 	intervals, seed := number(t, "MILLRACE_CRASH_INTERVALS", backfilledMinutes), uint64(number(t, "MILLRACE_CRASH_SEED", int(rand.Uint32())))
 	fmt.Printf("make test/crash RUN=TwoThousand SEED=%d repeats this run\n", seed)
-	p := &exportPlay{play: newPlay(t)}
-	p.Asleep = NewAsleep()
-	p.reach(t)
-	p.Exports = StartExporter(p.temporal, p.namespace, nil, nil, time.Second, 0, seed)
-	t.Cleanup(p.Exports.Close)
 	span := export.Interval{Start: past, End: past.Add(time.Duration(intervals) * time.Minute)}
-	eventstoretest.GeneratePast(t, p.store, eventstoretest.Past{Start: span.Start, Hours: (intervals + 59) / 60, RowsPerHour: 60 * rowsPerMinute, Teams: 1})
-	if err := p.store.PublishWatermarks(t.Context(), []eventstore.Mark{{
-		Source: "kafka/topic/0", Topic: "topic", Partitions: 1, At: time.Now().UTC().Truncate(time.Microsecond), Owner: "test",
-	}}); err != nil {
-		t.Fatal(err)
-	}
+	p := raiseStill(t, seed, eventstoretest.Past{Start: span.Start, Hours: (intervals + 59) / 60, RowsPerHour: 60 * rowsPerMinute, Teams: 1})
 	for i := range backfillWorkers {
 		p.Workers = append(p.Workers, p.start(t, ServiceConfig{Name: fmt.Sprintf("worker-%d", i+1), Args: []string{"worker"}, Started: "worker is ready"}))
 	}

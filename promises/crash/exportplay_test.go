@@ -71,6 +71,23 @@ func raiseExports(t *testing.T, seed uint64, broken string) *exportPlay {
 	return p
 }
 
+// raiseStill puts a past on the stage and nothing that moves, for a test that brings its own exports and workers.
+func raiseStill(t *testing.T, seed uint64, rows eventstoretest.Past) *exportPlay {
+	t.Helper()
+	p := &exportPlay{play: newPlay(t)}
+	p.Asleep = NewAsleep()
+	p.reach(t)
+	p.Exports = StartExporter(p.temporal, p.namespace, nil, nil, time.Second, 0, seed)
+	t.Cleanup(p.Exports.Close)
+	eventstoretest.GeneratePast(t, p.store, rows)
+	if err := p.store.PublishWatermarks(t.Context(), []eventstore.Mark{{
+		Source: "kafka/topic/0", Topic: "topic", Partitions: 1, At: time.Now().UTC().Truncate(time.Microsecond), Owner: "test",
+	}}); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
 // families are the exports that are broken: the two formats and ways of writing of S3, and the two modes of Postgres.
 func families(schema string) []family {
 	any := func(export.Interval) bool { return true }

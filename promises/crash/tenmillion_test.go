@@ -13,7 +13,6 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/millrace/millrace/eventstore"
 	"github.com/millrace/millrace/eventstore/eventstoretest"
 	"github.com/millrace/millrace/export"
 	"github.com/millrace/millrace/workflows"
@@ -34,19 +33,9 @@ const (
 func TestAKilledWorkerOfTenMillionRowsRepeatsAChunkForEachSlot(t *testing.T) {
 	rows, seed := number(t, "MILLRACE_CRASH_ROWS", tenMillion), uint64(number(t, "MILLRACE_CRASH_SEED", int(rand.Uint32())))
 	fmt.Printf("make test/crash RUN=TenMillion SEED=%d repeats this run\n", seed)
-	p := &exportPlay{play: newPlay(t)}
-	p.Asleep = NewAsleep()
-	p.reach(t)
-	p.Exports = StartExporter(p.temporal, p.namespace, nil, nil, time.Second, 0, seed)
-	t.Cleanup(p.Exports.Close)
 	hour := export.Interval{Start: past, End: past.Add(time.Hour)}
 	began := time.Now()
-	eventstoretest.GeneratePast(t, p.store, eventstoretest.Past{Start: hour.Start, Hours: 1, RowsPerHour: rows, Teams: 1})
-	if err := p.store.PublishWatermarks(t.Context(), []eventstore.Mark{{
-		Source: "kafka/topic/0", Topic: "topic", Partitions: 1, At: time.Now().UTC().Truncate(time.Microsecond), Owner: "test",
-	}}); err != nil {
-		t.Fatal(err)
-	}
+	p := raiseStill(t, seed, eventstoretest.Past{Start: hour.Start, Hours: 1, RowsPerHour: rows, Teams: 1})
 	var there uint64
 	if err := p.rows.QueryRow(t.Context(), "SELECT count() FROM events").Scan(&there); err != nil {
 		t.Fatal(err)
