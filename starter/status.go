@@ -52,6 +52,9 @@ func (s *Starter) Exports(ctx context.Context, limit int) ([]ExportStatus, error
 	statuses := make([]ExportStatus, 0, len(names))
 	for _, name := range names {
 		status, err := s.Export(ctx, name, limit)
+		if notFound(err) {
+			continue // deleted: the list lags behind by a moment
+		}
 		if err != nil {
 			return nil, err
 		}
