@@ -1,10 +1,6 @@
 package export
 
-import (
-	"bytes"
-	"encoding/json"
-	"time"
-)
+import "time"
 
 // Bounds of a backfill.
 const (
@@ -39,18 +35,9 @@ type Backfill struct {
 // ParseBackfill reads the JSON of a Backfill, fills in what was left out, and checks what can be checked without a clock.
 // A field that nobody knows is refused.
 func ParseBackfill(data []byte) (Backfill, error) {
-	const example = `such as {"definition": {…}, "start": "2026-11-01T00:00:00Z", "end": "2026-11-23T00:00:00Z"}`
-	if len(data) == 0 {
-		return Backfill{}, Errorf(KindConfig, "the workflow has no input: give the JSON of a backfill, %s", example)
-	}
-	var backfill Backfill
-	decoder := json.NewDecoder(bytes.NewReader(data))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&backfill); err != nil {
-		if KindOf(err) == KindConfig {
-			return backfill, err
-		}
-		return backfill, Errorf(KindConfig, "the workflow's input is not the JSON of a backfill, %s: %w", example, err)
+	backfill, err := readInput[Backfill](data, "a backfill", `{"definition": {…}, "start": "2026-11-01T00:00:00Z", "end": "2026-11-23T00:00:00Z"}`)
+	if err != nil {
+		return backfill, err
 	}
 	backfill = backfill.WithDefaults()
 	return backfill, backfill.Validate()

@@ -1,8 +1,6 @@
 package export
 
 import (
-	"bytes"
-	"encoding/json"
 	"hash/fnv"
 	"time"
 )
@@ -35,14 +33,9 @@ type ReconcileTask struct {
 // ParseReconcile reads the JSON of a ReconcileTask, fills in what was left out, and checks what can be checked without a
 // clock. A field that nobody knows is refused.
 func ParseReconcile(data []byte) (ReconcileTask, error) {
-	var task ReconcileTask
-	decoder := json.NewDecoder(bytes.NewReader(data))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&task); err != nil {
-		if KindOf(err) == KindConfig {
-			return task, err
-		}
-		return task, Errorf(KindConfig, `the workflow's input is not the JSON of a reconciliation, such as {"definition": {…}, "start": "2026-11-01T00:00:00Z"}: %w`, err)
+	task, err := readInput[ReconcileTask](data, "a reconciliation", `{"definition": {…}, "start": "2026-11-01T00:00:00Z"}`)
+	if err != nil {
+		return task, err
 	}
 	task = task.WithDefaults()
 	return task, task.Validate()

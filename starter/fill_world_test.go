@@ -13,20 +13,13 @@ import (
 	"go.temporal.io/sdk/client"
 
 	"github.com/millrace/millrace/export"
-	"github.com/millrace/millrace/internal/namespace"
 	"github.com/millrace/millrace/internal/testworld"
-	"github.com/millrace/millrace/internal/testworld/testtemporal"
-	"github.com/millrace/millrace/workflows"
 )
 
 // What the new times of an update have had due is started, or apply says that it is not: also when the schedule is asked for
 // other things in the same moment, of which it takes up the last alone.
 func TestAnUpdateDoesNotClaimStartsThatAreNotThere(t *testing.T) {
-	made := testtemporal.New(t)
-	if _, err := namespace.Create(t.Context(), made.Client, made.Name, workflows.SearchAttributes()); err != nil {
-		t.Fatal(err)
-	}
-	starts := &Starter{Temporal: made.Client, Namespace: made.Name}
+	starts := newStarter(t)
 	hourly := func(name string, boundary time.Time) export.Definition {
 		return export.Definition{
 			Name: name, Team: export.Team{ID: 1}, Connection: "lake", Every: export.Duration(time.Hour),
@@ -47,7 +40,7 @@ func TestAnUpdateDoesNotClaimStartsThatAreNotThere(t *testing.T) {
 	var since time.Time
 	for _, name := range []string{quiet, busy} {
 		testworld.Eventually(t, 20*time.Second, func() error {
-			described, err := made.Client.ScheduleClient().GetHandle(t.Context(), name).Describe(t.Context())
+			described, err := starts.Temporal.ScheduleClient().GetHandle(t.Context(), name).Describe(t.Context())
 			if err == nil && described.Info.CreatedAt.Before(before) {
 				err = fmt.Errorf("%s is made at %s", name, described.Info.CreatedAt)
 			}
@@ -87,7 +80,7 @@ func TestAnUpdateDoesNotClaimStartsThatAreNotThere(t *testing.T) {
 	for range 4 {
 		all.Go(func() {
 			beside := time.Date(2026, 3, 1, 1, 30, 1, 0, time.UTC)
-			handle := made.Client.ScheduleClient().GetHandle(storm, busy)
+			handle := starts.Temporal.ScheduleClient().GetHandle(storm, busy)
 			for storm.Err() == nil {
 				_ = handle.Backfill(storm, client.ScheduleBackfillOptions{Backfill: []client.ScheduleBackfill{{Start: beside, End: beside}}})
 			}

@@ -13,18 +13,11 @@ import (
 	"go.temporal.io/sdk/client"
 
 	"github.com/millrace/millrace/export"
-	"github.com/millrace/millrace/internal/namespace"
-	"github.com/millrace/millrace/internal/testworld/testtemporal"
-	"github.com/millrace/millrace/workflows"
 )
 
 // A schedule forgets a request when another comes before it has taken up the first. A pause must not be what it forgets.
 func TestAPauseIsTakenUpAmongOtherRequests(t *testing.T) {
-	made := testtemporal.New(t)
-	if _, err := namespace.Create(t.Context(), made.Client, made.Name, workflows.SearchAttributes()); err != nil {
-		t.Fatal(err)
-	}
-	starts := &Starter{Temporal: made.Client, Namespace: made.Name}
+	starts := newStarter(t)
 	definition := export.Definition{
 		Name: "busy", Team: export.Team{ID: 1}, Connection: "lake", Every: export.Duration(time.Hour),
 		Destination: "s3", Settings: json.RawMessage(`{}`),
@@ -32,7 +25,7 @@ func TestAPauseIsTakenUpAmongOtherRequests(t *testing.T) {
 	if _, err := starts.Apply(t.Context(), Change{Export: definition.Name, Action: ActionCreate, Definition: &definition}); err != nil {
 		t.Fatal(err)
 	}
-	handle := made.Client.ScheduleClient().GetHandle(t.Context(), definition.Name)
+	handle := starts.Temporal.ScheduleClient().GetHandle(t.Context(), definition.Name)
 	// Backfills of a moment that is on nobody's grid start nothing, and are requests all the same.
 	storm, end := context.WithCancel(t.Context())
 	var all sync.WaitGroup

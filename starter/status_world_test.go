@@ -11,19 +11,12 @@ import (
 	"go.temporal.io/sdk/client"
 
 	"github.com/millrace/millrace/export"
-	"github.com/millrace/millrace/internal/namespace"
 	"github.com/millrace/millrace/internal/testworld"
-	"github.com/millrace/millrace/internal/testworld/testtemporal"
-	"github.com/millrace/millrace/workflows"
 )
 
 // A run that no worker has taken up has told nothing about itself yet, and it is then that people look.
 func TestARunThatWaitsForAWorkerIsCounted(t *testing.T) {
-	made := testtemporal.New(t)
-	if _, err := namespace.Create(t.Context(), made.Client, made.Name, workflows.SearchAttributes()); err != nil {
-		t.Fatal(err)
-	}
-	starts := &Starter{Temporal: made.Client}
+	starts := newStarter(t)
 	definition := export.Definition{
 		Name: "waits", Team: export.Team{ID: 1}, Connection: "lake", Every: export.Duration(time.Hour),
 		Destination: "s3", Settings: json.RawMessage(`{}`),
@@ -31,7 +24,7 @@ func TestARunThatWaitsForAWorkerIsCounted(t *testing.T) {
 	if _, err := starts.Apply(t.Context(), Change{Export: definition.Name, Action: ActionCreate, Definition: &definition}); err != nil {
 		t.Fatal(err)
 	}
-	if err := made.Client.ScheduleClient().GetHandle(t.Context(), definition.Name).Trigger(t.Context(), client.ScheduleTriggerOptions{}); err != nil {
+	if err := starts.Temporal.ScheduleClient().GetHandle(t.Context(), definition.Name).Trigger(t.Context(), client.ScheduleTriggerOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	testworld.Eventually(t, 20*time.Second, func() error {
