@@ -1,9 +1,9 @@
 // Package governor decides how many chunks of backfills a process may write at once: as many as leave live work alone.
 //
 // It looks around now and then. While nothing strains it lets one chunk more through every few looks, up to the most;
-// where something does, it halves, down to none, or to one where the strain is mild. A chunk that was let through is never ended by it. The rule is that of TCP's congestion
-// avoidance (Chiu and Jain, 1989): additive increase and multiplicative decrease come to a fair share without anybody
-// knowing how much there is.
+// where something does, it halves, down to none, or to one where the strain is mild. A chunk that was let through is never
+// ended by it. The rule is that of TCP's congestion avoidance (Chiu and Jain, 1989): additive increase and multiplicative
+// decrease come to a fair share without anybody knowing how much there is.
 package governor
 
 import (
@@ -65,7 +65,7 @@ type Governor struct {
 	limit   float64 // chunks; the places are its whole part
 	used    int
 	live    int      // chunks of live runs in this process
-	seen    []Strain // at the last look
+	seen    []Strain // at the last look, the mild ones last
 	told    []Strain // by chunks, since then
 	changed chan struct{}
 }
@@ -121,6 +121,15 @@ func (g *Governor) look(strains []Strain) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.seen, g.told = append(strains, g.told...), nil
+	slices.SortStableFunc(g.seen, func(a, b Strain) int {
+		switch {
+		case a.Mild == b.Mild:
+			return 0
+		case a.Mild:
+			return 1
+		}
+		return -1
+	})
 	before := g.limit
 	switch {
 	case len(g.seen) == 0:

@@ -68,6 +68,15 @@ func TestTheGovernorNeverLetsMoreThroughThanItMay(t *testing.T) {
 	})
 }
 
+// Of many strains those that stop backfills are told first.
+func TestTheGovernorTellsFirstWhatStopsBackfills(t *testing.T) {
+	g := made(t, Config{Most: 3})
+	g.look([]Strain{{Kind: "clickhouse_slow", What: "a slow look", Mild: true}, {Kind: "watermark", What: "an old watermark"}, {Kind: "live", What: "runs that wait"}})
+	if told := g.Standing().String(); !strings.HasSuffix(told, ": an old watermark; runs that wait; a slow look") {
+		t.Errorf("it stands so: %s", told)
+	}
+}
+
 // After any strain it comes back to the most once nothing strains any more.
 func TestTheGovernorRecovers(t *testing.T) {
 	g := made(t, Config{Most: 3})
