@@ -30,8 +30,11 @@ up: build ## Start the outside world and Millrace in it, with examples/millrace.
 		echo "make up: Ctrl-C takes everything down; what was stored stays in .devstack/data for the next time"; \
 		exec bin/millrace up --config examples/millrace.yaml'
 
+# RACE=1 has the product's tests built with the race detector, and the processes that test/crash kills.
+GOTEST = $(if $(RACE),env CGO_ENABLED=1 go test -race,go test)
+
 .PHONY: test
-test: ## Run all tests, against real engines started for it
+test: ## Run all tests, against real engines started for it; RACE=1 with the race detector, which needs a C compiler
 	@$(MAKE) test/crash ROUNDS=$(or $(ROUNDS),24) EXPORT_ROUNDS=10 RUN='WhateverDies|Rolling' && $(MAKE) test/world && $(MAKE) test/modules
 
 .PHONY: test/unit
@@ -40,7 +43,8 @@ test/unit: ## Run the tests that need nothing but Go: under 30 s warm
 
 .PHONY: test/world
 test/world: bin/devstack ## Run the product's tests, unit and world; PKG=./starter/... for some
-	$(WORLD) go test -tags world -timeout 20m $(PKG)
+	$(if $(RACE),@command -v $${CC:-gcc} >/dev/null || { echo "RACE=1 needs a C compiler: install gcc, or set CC" >&2; exit 1; })
+	$(WORLD) $(GOTEST) -tags world -timeout 30m $(PKG)
 
 # A world of its own, whose parts may die. SEED repeats a run; RUN=EveryEvent breaks ingest, RUN=EveryInterval exports;
 # EXPORT_ROUNDS is ROUNDS for exports alone; RACE=1 takes a binary with the race detector; BROKEN names failpoints of a build
@@ -88,11 +92,6 @@ test/minio: bin/devstack ## Run the tests of the S3 destination on MinIO, and th
 .PHONY: test/modules
 test/modules: bin/devstack ## Run the tests of the modules beside the product: devstack and examples
 	@for module in $(MODULES); do echo "go test -C $$module -tags world ./..."; $(WORLD) go test -C $$module -tags world -timeout 20m ./... || exit 1; done
-
-.PHONY: test/race
-test/race: bin/devstack ## Run the product's tests under the race detector; needs a C compiler
-	@command -v $${CC:-gcc} >/dev/null || { echo "make test/race: the race detector needs a C compiler: install gcc, or set CC" >&2; exit 1; }
-	$(WORLD) env CGO_ENABLED=1 go test -race -tags world -timeout 30m $(PKG)
 
 # The tests that call history: every way in which a workflow can go.
 HISTORIES = ^(TestHistoriesOfAllKindsReplay|TestABackfillPublishesWhatIsMissing|TestABackfillIsLedByPeople|TestACancelledBackfillIsTakenUpAgain|TestABackfillTellsOfFailures|TestReconcileFindsWhatHappened|TestStoppingARunInTheMiddleIsHarmless|TestFilesOfAStrictExportAppearInOrder|TestAStrictRunThatWasCancelledAndResetWritesAgain|TestARunThatTheWatermarkDoesNotReachGivesUpInTime)$$

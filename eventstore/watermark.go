@@ -27,6 +27,8 @@ type Mark struct {
 	Retired bool
 	// Offset is the first offset that is not loaded yet.
 	Offset uint64
+	// Behind is how many messages Kafka held from Offset on, by what the owner knew of its end, which is a few seconds old.
+	Behind uint64
 	// Owner names the process that publishes, for people.
 	Owner string
 }
@@ -63,7 +65,7 @@ func (s *Store) PublishWatermarks(ctx context.Context, marks []Mark) error {
 }
 
 func (s *Store) insertMarks(ctx context.Context, marks []Mark) error {
-	batch, err := s.prepare(ctx, "INSERT INTO watermarks (topic, partition, partitions, source, at, next_offset, owner, state)")
+	batch, err := s.prepare(ctx, "INSERT INTO watermarks (topic, partition, partitions, source, at, next_offset, behind, owner, state)")
 	if err != nil {
 		return err
 	}
@@ -72,7 +74,7 @@ func (s *Store) insertMarks(ctx context.Context, marks []Mark) error {
 		if at.IsZero() {
 			at = time.Unix(0, 0)
 		}
-		if err := batch.Append(mark.Topic, mark.Partition, mark.Partitions, mark.Source, at, mark.Offset, mark.Owner, mark.state()); err != nil {
+		if err := batch.Append(mark.Topic, mark.Partition, mark.Partitions, mark.Source, at, mark.Offset, mark.Behind, mark.Owner, mark.state()); err != nil {
 			_ = batch.Abort()
 			return fmt.Errorf("encode mark of %s: %w", mark.Source, err)
 		}
@@ -99,7 +101,7 @@ type Watermark struct {
 // watermarkQuery takes the greatest mark of each partition. The count of partitions is the greatest that any owner has
 // seen: a topic only grows, and until the new partitions have owners nothing is complete.
 const watermarkQuery = `SELECT topic, partition, max(partitions), argMax(source, at), toUnixTimestamp64Micro(max(at)) AS at_micros,
-argMax(next_offset, at), argMax(owner, at), argMax(state, at)
+argMax(next_offset, at), argMax(behind, at), argMax(owner, at), argMax(state, at)
 FROM watermarks GROUP BY topic, partition`
 
 // Watermark reads roster and marks in one query. It reads every time anew, and never asks a clock.
@@ -115,7 +117,7 @@ func (s *Store) Watermark(ctx context.Context) (Watermark, error) {
 		var mark Mark
 		var micros int64
 		var state string
-		if err := rows.Scan(&mark.Topic, &mark.Partition, &mark.Partitions, &mark.Source, &micros, &mark.Offset, &mark.Owner, &state); err != nil {
+		if err := rows.Scan(&mark.Topic, &mark.Partition, &mark.Partitions, &mark.Source, &micros, &mark.Offset, &mark.Behind, &mark.Owner, &state); err != nil {
 			return err
 		}
 		if micros > 0 {

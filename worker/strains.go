@@ -19,6 +19,8 @@ import (
 const (
 	// oldWatermark is the age of the watermark; with a loader at work it is one to three seconds old.
 	oldWatermark = 15 * time.Second
+	// farBehind is how long the loaders would take, at their present pace, for what waits in Kafka.
+	farBehind = 15 * time.Second
 	// stuckWatermark is how long a watermark stands still until nobody waits for it: that is for people, and to hold backfills
 	// back would not mend it.
 	stuckWatermark = time.Minute
@@ -40,6 +42,8 @@ type strains struct {
 
 	watermark time.Time // of the last look; zero before the first
 	moved     time.Time // when it was last seen to have moved; zero while it was not
+	loaded    uint64    // offsets of all partitions together, at the last look
+	loadedAt  time.Time // of that look, by ClickHouse's clock
 	delayed   uint64    // inserts delayed until the last look
 	looked    bool
 
@@ -95,6 +99,7 @@ func (s *strains) measure(ctx context.Context) ([]governor.Strain, error) {
 	if watermark.Complete {
 		seen = append(seen, s.ofWatermark(found.Now, watermark.At)...)
 	}
+	seen = append(seen, s.ofKafka(found.Now, watermark.Marks)...)
 	if waiting > waitsTooLong {
 		seen = append(seen, governor.Strain{Kind: "live", What: fmt.Sprintf("a chunk of a live run has waited for %s", waiting.Round(time.Second))})
 	}
@@ -135,6 +140,27 @@ func (s *strains) ofWatermark(now, at time.Time) []governor.Strain {
 		return nil
 	}
 	return []governor.Strain{{Kind: "watermark", What: fmt.Sprintf("the watermark is %s old", age.Round(time.Second))}}
+}
+
+// ofKafka tells that the loaders are at work and far behind. The watermark does not: it follows what they load, however old. Of
+// loaders that load nothing it says nothing, for then there is nothing to give way to.
+func (s *strains) ofKafka(now time.Time, marks []eventstore.Mark) []governor.Strain {
+	var loaded, behind uint64
+	for _, mark := range marks {
+		if !mark.IsRetired() {
+			loaded, behind = loaded+mark.Offset, behind+mark.Behind
+		}
+	}
+	before, since := s.loaded, now.Sub(s.loadedAt)
+	s.loaded, s.loadedAt = loaded, now
+	if since <= 0 || since > stuckWatermark || loaded <= before {
+		return nil
+	}
+	takes := time.Duration(float64(behind) / float64(loaded-before) * float64(since))
+	if takes <= farBehind {
+		return nil
+	}
+	return []governor.Strain{{Kind: "kafka", What: fmt.Sprintf("%d messages wait in Kafka, which take the loaders %s", behind, takes.Round(time.Second))}}
 }
 
 // liveWaits is for how long the oldest chunk of a live run has waited for a slot.

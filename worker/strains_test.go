@@ -69,6 +69,41 @@ func TestAnOldWatermarkIsAReasonWhileItMoves(t *testing.T) {
 	}
 }
 
+// What waits in Kafka is a reason by how long the loaders take for it, and while they load.
+func TestLoadersThatAreFarBehindAreAReason(t *testing.T) {
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	var looks strains
+	loaded := uint64(1_000_000)
+	see := func(rows, behind uint64) string {
+		t.Helper()
+		now, loaded = now.Add(2*time.Second), loaded+rows
+		seen := looks.ofKafka(now, []eventstore.Mark{
+			{Partition: 0, Offset: loaded - 1000, Behind: behind / 2},
+			{Partition: 1, Offset: 1000, Behind: behind - behind/2},
+			{Partition: 2, Offset: 7, Behind: 9_000_000, Retired: true},
+		})
+		if len(seen) == 0 {
+			return ""
+		}
+		return seen[0].What
+	}
+	for _, look := range []struct {
+		rows, behind uint64
+		says         string
+	}{
+		{0, 900_000, ""}, // at the first look nobody knows how fast they load
+		{600, 900, ""},   // three seconds of loading
+		{20_000, 300_000, "300000 messages wait in Kafka, which take the loaders 30s"},
+		{20_000, 100_000, ""},
+		{0, 900_000, ""}, // they stand still: that is for people
+		{100, 900_000, "900000 messages wait in Kafka, which take the loaders 5h0m0s"},
+	} {
+		if said := see(look.rows, look.behind); said != look.says {
+			t.Errorf("%d more are loaded, %d wait: %q, want %q", look.rows, look.behind, said, look.says)
+		}
+	}
+}
+
 // A look is slow by the best of times, and not by a number that would be wrong elsewhere; a machine that became slower for good
 // is not held to be strained for ever.
 func TestALookIsSlowByTheBestOfTimes(t *testing.T) {

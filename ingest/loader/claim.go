@@ -289,8 +289,10 @@ func (c *claim) publish() {
 }
 
 func (c *claim) mark(at time.Time) eventstore.Mark {
+	var end int64
+	c.note(func(s *PartitionStatus) { end = s.End })
 	return eventstore.Mark{
 		Source: c.source, Topic: c.topic.ID, Partition: c.partition, Partitions: int32(c.topic.Settings.Partitions),
-		At: at, Offset: uint64(c.done), Owner: c.loader.config.Owner,
+		At: at, Offset: uint64(c.done), Behind: uint64(max(0, end-c.done)), Owner: c.loader.config.Owner,
 	}
 }

@@ -63,6 +63,40 @@ func TestStatusShowsOwnersLagPlanAndWatermark(t *testing.T) {
 	}
 }
 
+// With each watermark a loader says how many messages still wait, for those that have no connection to Kafka.
+func TestAWatermarkSaysHowManyMessagesWaitBehindIt(t *testing.T) {
+	w := newWorldOf(t, 1)
+	w.send(t, 4000)
+	config := w.config(t)
+	config.BlockRows = 1000
+	disarm := arm(t, "loader.insert=wait@3")
+	running := start(t, config)
+	behind := func() (messages uint64) {
+		watermark, err := w.store.Watermark(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, mark := range watermark.Marks {
+			messages += mark.Behind
+		}
+		return messages
+	}
+	testworld.Eventually(t, 30*time.Second, func() error {
+		if waiting := behind(); waiting == 0 || waiting >= 4000 {
+			return fmt.Errorf("%d messages wait", waiting)
+		}
+		return nil
+	})
+	disarm()
+	w.awaitLoaded(t, running)
+	testworld.Eventually(t, 30*time.Second, func() error {
+		if waiting := behind(); waiting != 0 {
+			return fmt.Errorf("%d messages wait after all were loaded", waiting)
+		}
+		return nil
+	})
+}
+
 // mend proposes and mends, as soon as no copy of the last block can come any more.
 func (w *world) mend(t *testing.T, operator *loader.Operator, number int32, offset int64) (m loader.Mending) {
 	t.Helper()

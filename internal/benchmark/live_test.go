@@ -35,8 +35,9 @@ import (
 const (
 	eventsPerSecond = 300
 	liveExports     = 6
-	// liveMinutes is how long each phase is measured, after a minute in which it settles.
+	// liveMinutes is how long each phase is measured, after settling.
 	liveMinutes = 4
+	settling    = time.Minute
 	// aloneMinutes is how long the backfill is measured alone.
 	aloneMinutes = 2
 )
@@ -61,9 +62,9 @@ func TestLiveFirst(t *testing.T) {
 
 	alone := b.alone(t)
 	stop := b.begin(t)
-	live := b.phase(t, "live alone", false, false)
-	governed := b.phase(t, "beside a backfill", true, false)
-	ungoverned := b.phase(t, "beside one --ungoverned", true, true)
+	live := b.phase(t, "live alone", nobody, b.worker(false))
+	governed := b.phase(t, "beside a backfill", backfillsAtOnce, b.worker(false))
+	ungoverned := b.phase(t, "beside one --ungoverned", backfillsAtOnce, b.worker(true))
 	stop()
 
 	share := live.cpu / float64(runtime.NumCPU())
@@ -84,11 +85,14 @@ type liveBench struct {
 	env      []string
 	listen   string
 	backfill int // serial of exports that are backfilled
+	// exports are the live ones, and minutes is how long each phase is measured, once it has settled.
+	exports, minutes int
+	settling         time.Duration
 }
 
 func newLiveBench(t *testing.T) *liveBench {
 	t.Helper()
-	b := &liveBench{config: eventstoretest.Config(t), starts: newStarter(t), binary: testworld.Env(t, "MILLRACE_BINARY"), listen: "127.0.0.1:18123"}
+	b := &liveBench{config: eventstoretest.Config(t), starts: newStarter(t), binary: testworld.Env(t, "MILLRACE_BINARY"), listen: "127.0.0.1:18123", exports: liveExports, minutes: liveMinutes, settling: settling}
 	var err error
 	if b.store, err = eventstore.Open(t.Context(), b.config); err != nil {
 		t.Fatal(err)
@@ -174,19 +178,25 @@ func (b *liveBench) run(t *testing.T, arguments ...string) (stop func()) {
 	return stop
 }
 
-func (b *liveBench) worker(t *testing.T, ungoverned bool) (stop func()) {
-	arguments := []string{"worker", "--slots-bulk", fmt.Sprint(bulkSlots)}
-	if ungoverned {
-		arguments = append(arguments, "--ungoverned")
+// workerOf begins to work, until stop is called.
+type workerOf func(t *testing.T) (stop func())
+
+// worker is the real one.
+func (b *liveBench) worker(ungoverned bool) workerOf {
+	return func(t *testing.T) (stop func()) {
+		arguments := []string{"worker", "--slots-bulk", fmt.Sprint(bulkSlots)}
+		if ungoverned {
+			arguments = append(arguments, "--ungoverned")
+		}
+		return b.run(t, arguments...)
 	}
-	return b.run(t, arguments...)
 }
 
 // alone measures a backfill with nothing else, in rows a second. The watermark is that of a loader at rest.
 func (b *liveBench) alone(t *testing.T) float64 {
 	defer b.run(t, "ingest", "--listen", b.listen)()
-	defer b.worker(t, false)()
-	rows, stop := b.keepBackfilling(t)
+	defer b.worker(false)(t)()
+	rows, stop := b.keepBackfilling(t, backfillsAtOnce)
 	b.settle(t)
 	before, began := rows.Load(), time.Now()
 	wait(t, aloneMinutes*time.Minute)
@@ -204,9 +214,9 @@ func (b *liveBench) begin(t *testing.T) (stop func()) {
 	var sending sync.WaitGroup
 	sending.Go(func() { b.send(ctx, t) })
 	var definitions []export.Definition
-	for n := range liveExports {
+	for n := range b.exports {
 		live := definition(fmt.Sprintf("live-%d", n), 1_000_000)
-		live.Every, live.Offset = export.Duration(time.Minute), export.Duration(time.Duration(n)*time.Minute/liveExports)
+		live.Every, live.Offset = export.Duration(time.Minute), export.Duration(time.Duration(n)*time.Minute/time.Duration(b.exports))
 		definitions = append(definitions, live)
 	}
 	changes, err := b.starts.Diff(t.Context(), definitions)
@@ -266,17 +276,21 @@ func (b *liveBench) send(ctx context.Context, t *testing.T) {
 // measured is what a phase came to: seconds, and rows a second of the backfill.
 type measured struct{ p50, p95, watermark, rows, cpu float64 }
 
-func (b *liveBench) phase(t *testing.T, name string, backfill, ungoverned bool) measured {
+// nobody backfills.
+const nobody = 0
+
+// phase measures live work beside a backfill of so many runs at once.
+func (b *liveBench) phase(t *testing.T, name string, backfill int, worker workerOf) measured {
 	t.Helper()
-	defer b.worker(t, ungoverned)()
+	defer worker(t)()
 	rows, stop := new(atomic.Int64), func() {}
-	if backfill {
-		rows, stop = b.keepBackfilling(t)
+	if backfill != nobody {
+		rows, stop = b.keepBackfilling(t, backfill)
 	}
 	b.settle(t)
 	from, before, used := time.Now(), rows.Load(), busy(t)
 	var ages []float64
-	for end := from.Add(liveMinutes * time.Minute); time.Now().Before(end); {
+	for end := from.Add(time.Duration(b.minutes) * time.Minute); time.Now().Before(end); {
 		wait(t, 500*time.Millisecond)
 		watermark, err := b.store.Watermark(t.Context())
 		if err != nil {
@@ -291,7 +305,7 @@ func (b *liveBench) phase(t *testing.T, name string, backfill, ungoverned bool) 
 	wait(t, 15*time.Second) // the last runs end
 	stop()
 	var latencies []float64
-	for n := range liveExports {
+	for n := range b.exports {
 		runs, err := b.starts.Runs(t.Context(), fmt.Sprintf("live-%d", n), 100)
 		if err != nil {
 			t.Fatal(err)
@@ -300,14 +314,14 @@ func (b *liveBench) phase(t *testing.T, name string, backfill, ungoverned bool) 
 			if run.End.Before(from) || run.End.After(to) {
 				continue
 			}
-			late := 15 * time.Second // at least: it has not ended
+			late := time.Since(run.End) // at least: it has not ended
 			if run.Closed != nil {
 				late = run.Closed.Sub(run.End)
 			}
 			latencies = append(latencies, late.Seconds())
 		}
 	}
-	if len(latencies) < (liveMinutes-1)*liveExports || len(ages) == 0 {
+	if len(latencies) < (b.minutes-1)*b.exports || len(ages) == 0 {
 		t.Fatalf("%s: %d live runs and %d looks at the watermark were measured", name, len(latencies), len(ages))
 	}
 	m.p50, m.p95, m.watermark = quantile(latencies, 0.5), quantile(latencies, 0.95), quantile(ages, 0.95)
@@ -316,10 +330,10 @@ func (b *liveBench) phase(t *testing.T, name string, backfill, ungoverned bool) 
 }
 
 // settle lets a phase come to its pace.
-func (b *liveBench) settle(t *testing.T) { wait(t, time.Minute) }
+func (b *liveBench) settle(t *testing.T) { wait(t, b.settling) }
 
 // keepBackfilling has the past backfilled again and again, and counts the rows.
-func (b *liveBench) keepBackfilling(t *testing.T) (rows *atomic.Int64, stop func()) {
+func (b *liveBench) keepBackfilling(t *testing.T, atOnce int) (rows *atomic.Int64, stop func()) {
 	t.Helper()
 	rows = new(atomic.Int64)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -331,7 +345,7 @@ func (b *liveBench) keepBackfilling(t *testing.T) (rows *atomic.Int64, stop func
 			b.backfill++
 			past := definition(fmt.Sprintf("past-%d", b.backfill), 1_000_000)
 			past.Settings = json.RawMessage(`{"prefix":"bench","format":"parquet","compression":"zstd"}`)
-			if _, err := b.starts.StartBackfill(ctx, export.Backfill{Definition: past, Start: &start, End: &end, Parallel: backfillsAtOnce}); err != nil {
+			if _, err := b.starts.StartBackfill(ctx, export.Backfill{Definition: past, Start: &start, End: &end, Parallel: atOnce}); err != nil {
 				if ctx.Err() == nil {
 					t.Error(err)
 				}
