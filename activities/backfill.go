@@ -20,18 +20,20 @@ import (
 type SurveyTask struct {
 	Definition export.Definition `json:"definition"`
 	Intervals  []export.Interval `json:"intervals"`
+	// Redo is the backfill's; nil for most.
+	Redo *export.Redo `json:"redo,omitempty"`
 }
 
 // Survey is what SurveyIntervals found.
 type Survey struct {
-	// Published are the indices of the intervals that are published, in order.
+	// Published are the indices of the intervals that are published, and are not to be exported again, in order.
 	Published []int `json:"published,omitempty"`
 }
 
 // surveyAtOnce is how many intervals are looked up side by side.
 const surveyAtOnce = 8
 
-// SurveyIntervals looks up at the destination which of some intervals are published. It reads and never writes.
+// SurveyIntervals looks up at the destination which of some intervals nothing is to be done about. It reads and never writes.
 func (s *Steps) SurveyIntervals(ctx context.Context, task SurveyTask) (Survey, error) {
 	defer alive(ctx)()
 	destination, definition, err := s.open(ctx, task.Definition)
@@ -45,7 +47,7 @@ func (s *Steps) SurveyIntervals(ctx context.Context, task SurveyTask) (Survey, e
 	for i, interval := range task.Intervals {
 		group.Go(func() error {
 			manifest, err := destination.Published(working, export.Run{Export: definition.Name, Interval: interval, Revision: export.FirstRevision})
-			if err != nil || manifest == nil {
+			if err != nil || manifest == nil || task.Redo.Asks(manifest.Publication()) {
 				return err
 			}
 			mu.Lock()

@@ -18,6 +18,13 @@ type RunTask struct {
 	Run        export.Run        `json:"run"`
 }
 
+// FindTask is a run that is looked for.
+type FindTask struct {
+	RunTask
+	// Redo asks for the next revision of one that is published; nil for most.
+	Redo *export.Redo `json:"redo,omitempty"`
+}
+
 // Found is what FindPublished found.
 type Found struct {
 	// Published is the published run, nil when there is none.
@@ -27,8 +34,9 @@ type Found struct {
 }
 
 // FindPublished looks for a published run of this export and interval. It also is the first to check the definition
-// with its destination, so that a wrong one ends the run before anything waits.
-func (s *Steps) FindPublished(ctx context.Context, task RunTask) (Found, error) {
+// with its destination, so that a wrong one ends the run before anything waits; and so does a redo where no revision can take
+// the place of the published one.
+func (s *Steps) FindPublished(ctx context.Context, task FindTask) (Found, error) {
 	defer alive(ctx)()
 	destination, definition, err := s.open(ctx, task.Definition)
 	if err != nil {
@@ -41,6 +49,9 @@ func (s *Steps) FindPublished(ctx context.Context, task RunTask) (Found, error) 
 	}
 	publication := manifest.Publication()
 	found.Published = &publication
+	if task.Redo.Asks(publication) {
+		return found, failure(ctx, destinations.Replaceable(definition))
+	}
 	return found, nil
 }
 
@@ -48,6 +59,8 @@ func (s *Steps) FindPublished(ctx context.Context, task RunTask) (Found, error) 
 type PlanTask struct {
 	RunTask
 	Closing export.Closing `json:"closing"`
+	// Replaces is set for the plan of a redo.
+	Replaces *export.Replacement `json:"replaces,omitempty"`
 	// ChunkRows bounds the rows of a chunk below what the definition says, by what closed revisions have taught; 0 does not.
 	ChunkRows uint64 `json:"chunk_rows,omitempty"`
 }
@@ -73,7 +86,7 @@ func (s *Steps) PlanRun(ctx context.Context, task PlanTask) (export.Plan, error)
 	}
 	plan := export.Plan{
 		Version: export.PlanVersion, Run: task.Run, Definition: definition, DefinitionHash: definition.Hash(),
-		Closing: task.Closing, Chunks: append([]export.Chunk{}, chunks...), By: author(ctx),
+		Closing: task.Closing, Replaces: task.Replaces, Chunks: append([]export.Chunk{}, chunks...), By: author(ctx),
 	}
 	for _, chunk := range chunks {
 		plan.Rows += chunk.Rows

@@ -17,6 +17,9 @@ func publishedRow(manifest export.Manifest) eventstore.LedgerRow {
 		StartedAt: manifest.PlannedBy.At, PublishedAt: manifest.By.At,
 		Durations: manifest.Durations,
 	}
+	if manifest.Replaces != nil {
+		row.Reason = manifest.Replaces.Reason
+	}
 	for _, receipt := range manifest.Receipts {
 		row.Attempts += uint32(receipt.Attempt)
 	}

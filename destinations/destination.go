@@ -24,7 +24,8 @@ type Destination interface {
 
 	// Prepare writes the plan, conditionally, as the first thing at the destination. The answer is the plan that holds,
 	// which is another's when he came first, or the manifest when the run is published already, or the mark of the highest
-	// closed revision when the plan's own is closed, or one after it.
+	// closed revision when the plan's own is closed, or one after it. A published run is no answer to a plan that takes its
+	// place (export.Plan.TakesPlaceOf): it stays what readers see until that one is published.
 	// Called twice it writes nothing the second time.
 	Prepare(ctx context.Context, plan export.Plan) (Prepared, error)
 
@@ -37,7 +38,7 @@ type Destination interface {
 	// proof is filled in by who asks; Stored and the level, where a destination ReadsBack, too.
 	Prove(ctx context.Context, plan export.Plan, receipts []export.Receipt) (export.Proof, error)
 
-	// Publish commits the run: one conditional, atomic step. The answer is the manifest that holds, which is another's
+	// Publish commits the run: one conditional, atomic step. From then on readers see this revision and no former one. The answer is the manifest that holds, which is another's
 	// when he came first. An unknown outcome is read back before it is tried again. A revision that was closed before ends
 	// in an export.ClosedError.
 	Publish(ctx context.Context, manifest export.Manifest) (export.Manifest, error)
@@ -213,6 +214,8 @@ type Kind struct {
 	// InOrder holds an export's block, normalised, to what `order: strict` needs. Nil where files do not appear one by one;
 	// what Open makes is ShowsInOrder otherwise.
 	InOrder func(settings json.RawMessage) error
+	// Replaceable says why an export's block, normalised, lets no revision take the place of a published one. Nil where every one can.
+	Replaceable func(settings json.RawMessage) error
 	// Open makes the destination from a connection's block, secrets resolved, an export's block, normalised, and what is
 	// exported. It does not reach out yet.
 	Open func(ctx context.Context, connection, settings json.RawMessage, shape Shape) (Destination, error)

@@ -64,3 +64,15 @@ func Normalize(definition export.Definition) (export.Definition, error) {
 	}
 	return definition, nil
 }
+
+// Replaceable says why no revision of a normalised definition's run can take the place of a published one, or nil.
+func Replaceable(definition export.Definition) error {
+	kind, err := Lookup(definition.Destination)
+	if err != nil || kind.Replaceable == nil {
+		return err
+	}
+	if err := kind.Replaceable(definition.Settings); err != nil {
+		return export.Errorf(export.KindConfig, "export %q: %s: %w", definition.Name, definition.Destination, err)
+	}
+	return nil
+}

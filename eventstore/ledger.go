@@ -62,6 +62,8 @@ type LedgerRow struct {
 	// Durations is how long each step took, in milliseconds, by the names of export.Progress.
 	Durations map[string]int64
 
+	// Reason says why a published run takes the place of the revision before it, as the redo that asked for it did; empty for others.
+	Reason string
 	// ErrorKind and Error say why a run that is not published ended. Error is a sentence for people, without secrets.
 	ErrorKind export.Kind
 	Error     string
@@ -70,7 +72,7 @@ type LedgerRow struct {
 // ledgerColumns are written by RecordRun and, with recorded_at behind them, read by Runs.
 const ledgerColumns = "export, interval_start, interval_end, revision, status, team, model, connection, destination, " +
 	"definition_hash, plan_hash, closing_rule, watermark, rows, bytes, files, proof, manifest, workflow_id, run_id, " +
-	"started_at, published_at, attempts, error_kind, error, source_rows, source_hash, stored_rows, stored_hash, durations"
+	"started_at, published_at, attempts, error_kind, error, source_rows, source_hash, stored_rows, stored_hash, durations, reason"
 
 // RecordRun writes a run into the ledger. Written twice it is there once: the later row of a run replaces the earlier,
 // except that published is never replaced by another status.
@@ -93,7 +95,7 @@ func (s *Store) insertRun(ctx context.Context, row LedgerRow) error {
 		row.Model, row.Connection, row.Destination, row.DefinitionHash, row.PlanHash, row.Closing.Rule, row.Closing.Watermark,
 		row.Rows, row.Bytes, row.Files, row.Proof, row.Manifest, row.WorkflowID, row.RunID,
 		orEpoch(row.StartedAt), orEpoch(row.PublishedAt), row.Attempts, string(row.ErrorKind), row.Error,
-		sourceRows, sourceHash, storedRows, storedHash, durations)
+		sourceRows, sourceHash, storedRows, storedHash, durations, row.Reason)
 	if err != nil {
 		_ = batch.Abort()
 		return fmt.Errorf("encode ledger row: %w", err)
@@ -146,7 +148,7 @@ func (s *Store) Runs(ctx context.Context, filter RunFilter) ([]LedgerRow, error)
 			&row.Model, &row.Connection, &row.Destination, &row.DefinitionHash, &row.PlanHash, &row.Closing.Rule, &row.Closing.Watermark,
 			&row.Rows, &row.Bytes, &row.Files, &row.Proof, &row.Manifest, &row.WorkflowID, &row.RunID,
 			&row.StartedAt, &row.PublishedAt, &row.Attempts, &kind, &row.Error,
-			&sourceRows, &sourceHash, &storedRows, &storedHash, &row.Durations, &row.RecordedAt); err != nil {
+			&sourceRows, &sourceHash, &storedRows, &storedHash, &row.Durations, &row.Reason, &row.RecordedAt); err != nil {
 			return err
 		}
 		row.Run.Revision, row.Status, row.ErrorKind = int(revision), Status(status), export.Kind(kind)

@@ -12,7 +12,7 @@ const (
 )
 
 // Backfill is the input of the Backfill workflow: an export, and the past range whose intervals are to be exported. What
-// is published already is left as it is.
+// is published already is left as it is, unless a redo is asked for.
 type Backfill struct {
 	Definition Definition `json:"definition"`
 	// Start is where the range begins, a boundary of the export's grid. Left out, the interval that has the earliest row
@@ -28,6 +28,11 @@ type Backfill struct {
 	Parallel int `json:"parallel,omitempty"`
 	// StopAtFailure starts nothing more once a run has failed. Otherwise the others go on, and the backfill fails at its end.
 	StopAtFailure bool `json:"stop_at_failure,omitempty"`
+	// Redo exports again, as the next revision, what was published before the backfill began. RedoBefore says the instant; so
+	// who repeats a backfill by it finds done what that one had done. RedoReason says why, for people.
+	Redo       bool       `json:"redo,omitempty"`
+	RedoBefore *time.Time `json:"redo_before,omitempty"`
+	RedoReason string     `json:"redo_reason,omitempty"`
 	// Carried is what an execution hands on to the one that continues it. People leave it out.
 	Carried *BackfillProgress `json:"carried,omitempty"`
 }
@@ -68,6 +73,9 @@ func (b Backfill) Validate() error {
 	if err := b.ValidateParallel(b.Parallel); err != nil {
 		return err
 	}
+	if b.RedoReason != "" && !b.Redoes() {
+		return Errorf(KindConfig, "redo_reason: %q is given without redo: say redo: true, or leave it out", b.RedoReason)
+	}
 	switch {
 	case b.Definition.Order == OrderStrict && b.NewestFirst:
 		return Errorf(KindConfig, "newest_first: the files of export %q appear in order: its backfill goes oldest first", b.Definition.Name)
@@ -81,6 +89,22 @@ func (b Backfill) Validate() error {
 		_, err = grid.Split(grid.LastEnded(*b.End).endingAt(*b.End))
 	}
 	return err
+}
+
+// Redoes tells whether the backfill exports again what is published.
+func (b Backfill) Redoes() bool { return b.Redo || b.RedoBefore != nil }
+
+// RedoFrom is what the backfill asks of each run, of one that began at an instant; nil when it leaves alone what is published.
+func (b Backfill) RedoFrom(began time.Time) *Redo {
+	if !b.Redoes() {
+		return nil
+	}
+	before := began
+	if b.RedoBefore != nil {
+		before = *b.RedoBefore
+	}
+	redo, _ := NewRedo(&before, b.RedoReason) // with an instant it is a redo
+	return redo
 }
 
 // Cut cuts a range into the intervals of the export's grid, or says that they are too many.

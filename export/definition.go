@@ -123,18 +123,27 @@ type Input struct {
 	End   *time.Time
 	// Backfill is the workflow id of the backfill that started the run, which then gives way to live runs; empty for others.
 	Backfill string
+	// Redo asks for the next revision of an interval that is published; nil for most. It goes with Start and End.
+	Redo *Redo
 }
 
 // inputOfRun are the fields of Input that a definition has not.
 type inputOfRun struct {
-	Start    *time.Time `json:"start,omitempty"`
-	End      *time.Time `json:"end,omitempty"`
-	Backfill string     `json:"backfill,omitempty"`
+	Start      *time.Time `json:"start,omitempty"`
+	End        *time.Time `json:"end,omitempty"`
+	Backfill   string     `json:"backfill,omitempty"`
+	RedoBefore *time.Time `json:"redo_before,omitempty"`
+	RedoReason string     `json:"redo_reason,omitempty"`
 }
+
+// runFields are their names.
+var runFields = []string{"start", "end", "backfill", "redo_before", "redo_reason"}
 
 // Interval is the interval that was asked for, or nil when the schedule decides.
 func (in Input) Interval() (*Interval, error) {
 	switch {
+	case in.Start == nil && in.End == nil && in.Redo != nil:
+		return nil, Errorf(KindConfig, "redo_before is given without start and end: say which interval is to be exported again, as RFC 3339 times")
 	case in.Start == nil && in.End == nil:
 		return nil, nil
 	case in.Start == nil:
@@ -155,14 +164,18 @@ func (d *Definition) UnmarshalJSON(data []byte) error {
 		return err
 	}
 	if run != (inputOfRun{}) {
-		return Errorf(KindConfig, "export %q: start, end and backfill belong to a run, not to a definition", d.Name)
+		return Errorf(KindConfig, "export %q: %s belong to a run, not to a definition", d.Name, strings.Join(runFields, ", "))
 	}
 	return nil
 }
 
 // MarshalJSON writes the definition's fields, the destination's block, start and end side by side.
 func (in Input) MarshalJSON() ([]byte, error) {
-	return marshalDefinition(in.Definition, inputOfRun{in.Start, in.End, in.Backfill})
+	run := inputOfRun{Start: in.Start, End: in.End, Backfill: in.Backfill}
+	if in.Redo != nil {
+		run.RedoBefore, run.RedoReason = &in.Redo.Before, in.Redo.Reason
+	}
+	return marshalDefinition(in.Definition, run)
 }
 
 // UnmarshalJSON reads what MarshalJSON writes and refuses fields that nobody knows.
@@ -172,7 +185,9 @@ func (in *Input) UnmarshalJSON(data []byte) error {
 		return err
 	}
 	in.Start, in.End, in.Backfill = run.Start, run.End, run.Backfill
-	return nil
+	var err error
+	in.Redo, err = NewRedo(run.RedoBefore, run.RedoReason)
+	return err
 }
 
 func marshalDefinition(d Definition, run inputOfRun) ([]byte, error) {
@@ -214,11 +229,11 @@ func unmarshalDefinition(data []byte, d *Definition, run *inputOfRun) error {
 		return definitionError(fields, err)
 	}
 	if err := json.Unmarshal(data, run); err != nil {
-		return Errorf(KindConfig, "start and end must be RFC 3339 times such as \"2026-11-23T10:00:00Z\": %w", err)
+		return Errorf(KindConfig, "start, end and redo_before must be RFC 3339 times such as \"2026-11-23T10:00:00Z\": %w", err)
 	}
 	var unknown []string
 	for name := range fields {
-		if !slices.Contains(definitionFields, name) && name != "start" && name != "end" && name != "backfill" {
+		if !slices.Contains(definitionFields, name) && !slices.Contains(runFields, name) {
 			unknown = append(unknown, name)
 		}
 	}
@@ -229,7 +244,7 @@ func unmarshalDefinition(data []byte, d *Definition, run *inputOfRun) error {
 			blocks = append(blocks, name)
 			continue
 		}
-		return Errorf(KindConfig, "export %q: unknown field %q: the fields are %s, start and end in a run's input, and one block named after the destination, such as \"s3\"",
+		return Errorf(KindConfig, "export %q: unknown field %q: the fields are %s, start, end and redo_before in a run's input, and one block named after the destination, such as \"s3\"",
 			plain.Name, name, strings.Join(definitionFields, ", "))
 	}
 	switch len(blocks) {

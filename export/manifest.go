@@ -1,5 +1,7 @@
 package export
 
+import "time"
+
 // Receipt is what writing a chunk yielded. It stays below 300 bytes of JSON, for every receipt is in the run's history;
 // with an export's name of more than 45 letters it may have 20 more.
 type Receipt struct {
@@ -106,8 +108,10 @@ type Manifest struct {
 	DefinitionHash string   `json:"definition_hash"`
 	PlanHash       string   `json:"plan_hash"`
 	Closing        Closing  `json:"closing"`
-	Rows           uint64   `json:"rows"`
-	Bytes          uint64   `json:"bytes"`
+	// Replaces is the plan's.
+	Replaces *Replacement `json:"replaces,omitempty"`
+	Rows     uint64       `json:"rows"`
+	Bytes    uint64       `json:"bytes"`
 	// Receipts has one entry for each chunk, in order; empty for an interval without rows.
 	Receipts []Receipt `json:"receipts"`
 	Proof    Proof     `json:"proof"`
@@ -132,7 +136,7 @@ func NewManifest(plan Plan, receipts []Receipt, proof Proof, by Author) Manifest
 	manifest := Manifest{
 		Version: ManifestVersion, Run: plan.Run, Team: plan.Definition.Team, Model: plan.Definition.Model.Name, Columns: manifestColumns(plan.Definition),
 		Connection: plan.Definition.Connection, Destination: plan.Definition.Destination,
-		DefinitionHash: plan.DefinitionHash, PlanHash: plan.Hash(), Closing: plan.Closing,
+		DefinitionHash: plan.DefinitionHash, PlanHash: plan.Hash(), Closing: plan.Closing, Replaces: plan.Replaces,
 		Receipts: append([]Receipt{}, receipts...), Proof: proof, PlannedBy: plan.By, By: by,
 	}
 	for _, receipt := range receipts {
@@ -185,12 +189,18 @@ type Publication struct {
 	// Manifest is where the manifest lies, in the destination's words.
 	Manifest string `json:"manifest,omitempty"`
 	By       Author `json:"by"`
+	// RedoBefore is the instant of the redo that made it; nil when none did.
+	RedoBefore *time.Time `json:"redo_before,omitempty"`
 }
 
 // Publication is the manifest in short.
 func (m Manifest) Publication() Publication {
-	return Publication{
+	published := Publication{
 		Run: m.Run, DefinitionHash: m.DefinitionHash, Rows: m.Rows, Bytes: m.Bytes, Files: len(m.Receipts),
 		Manifest: m.Location, By: m.By,
 	}
+	if m.Replaces != nil {
+		published.RedoBefore = &m.Replaces.Before
+	}
+	return published
 }

@@ -12,7 +12,7 @@ const shopEvents = `{"name":"shop-events","team":1,"model":"events","connection"
 func TestABadDefinitionIsToldByFieldValueAndRemedy(t *testing.T) {
 	for _, c := range []struct{ name, input, want string }{
 		{"unknown field", strings.Replace(shopEvents, `"every"`, `"evry":"1h","every"`, 1),
-			`export "shop-events": unknown field "evry": the fields are name, title, team, model, columns, filters, connection, every, offset, time_zone, chunk_rows, chunk_bytes, give_up_after, proof, order, start and end in a run's input, and one block named after the destination, such as "s3"`},
+			`export "shop-events": unknown field "evry": the fields are name, title, team, model, columns, filters, connection, every, offset, time_zone, chunk_rows, chunk_bytes, give_up_after, proof, order, start, end and redo_before in a run's input, and one block named after the destination, such as "s3"`},
 		{"no destination", strings.Replace(shopEvents, `,"s3":{"prefix":"events"}`, ``, 1),
 			`export "shop-events": the destination's block is missing: add one, for example "s3": {"prefix": "events"}`},
 		{"two destinations", strings.Replace(shopEvents, `"s3"`, `"gcs":{},"s3"`, 1),
@@ -49,6 +49,10 @@ func TestABadDefinitionIsToldByFieldValueAndRemedy(t *testing.T) {
 			`start 2026-11-23T11:00:00Z is not before end 2026-11-23T10:00:00Z: an interval is [start, end), give a later end`},
 		{"off the grid", strings.Replace(shopEvents, `"every"`, `"start":"2026-11-23T10:15:00Z","end":"2026-11-23T11:00:00Z","every"`, 1),
 			`start 2026-11-23T10:15:00Z is not a boundary of the export's grid (every 1h): the nearest are 2026-11-23T10:00:00Z and 2026-11-23T11:00:00Z`},
+		{"a redo without an interval", strings.Replace(shopEvents, `"every"`, `"redo_before":"2026-11-23T11:00:00Z","every"`, 1),
+			`redo_before is given without start and end: say which interval is to be exported again, as RFC 3339 times`},
+		{"a reason without a redo", strings.Replace(shopEvents, `"every"`, `"redo_reason":"why not","every"`, 1),
+			`redo_reason is given without redo_before: give the instant, as an RFC 3339 time; what was published before it is exported again`},
 		{"neither interval nor schedule", shopEvents,
 			`start and end are missing: a run that no schedule starts must say its interval, as RFC 3339 times`},
 	} {

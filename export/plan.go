@@ -100,6 +100,8 @@ type Plan struct {
 	Definition     Definition `json:"definition"`
 	DefinitionHash string     `json:"definition_hash"`
 	Closing        Closing    `json:"closing"`
+	// Replaces is set in the plan of a redo; nil in all others.
+	Replaces *Replacement `json:"replaces,omitempty"`
 	// Rows is the sum over Chunks.
 	Rows uint64 `json:"rows"`
 	// Chunks are disjoint, in sort order, and cover the interval. None when there is no row.
@@ -127,6 +129,9 @@ func (p Plan) Validate() error {
 	}
 	if len(p.Chunks) > MaxChunks {
 		return Errorf(KindInternal, "plan of %s has %d chunks, more than %d", p.Run, len(p.Chunks), MaxChunks)
+	}
+	if p.Replaces != nil && p.Replaces.Revision >= p.Run.Revision {
+		return Errorf(KindInternal, "plan of %s takes the place of revision %d, which is not an earlier one", p.Run, p.Replaces.Revision)
 	}
 	var rows uint64
 	for i, chunk := range p.Chunks {

@@ -74,11 +74,12 @@ func (s *Starter) joinBackfill(ctx context.Context, id string, wanted export.Bac
 	return Started{WorkflowID: id, RunID: attributes.GetOriginalExecutionRunId(), Joined: true}, nil
 }
 
-// sameBackfill tells whether two backfills have the same to do. How many runs are under way at once is not part of it.
+// sameBackfill tells whether two backfills have the same to do. How many runs are under way at once is not part of it; of two redos,
+// who comes later joins the one that is at it.
 func sameBackfill(a, b export.Backfill) bool {
 	same := func(a, b *time.Time) bool { return a == nil && b == nil || a != nil && b != nil && a.Equal(*b) }
 	return a.Definition.Hash() == b.Definition.Hash() && a.Definition.Every == b.Definition.Every && a.Definition.Offset == b.Definition.Offset &&
-		a.Definition.TimeZone == b.Definition.TimeZone && same(a.Start, b.Start) && same(a.End, b.End) && a.NewestFirst == b.NewestFirst && a.StopAtFailure == b.StopAtFailure
+		a.Definition.TimeZone == b.Definition.TimeZone && same(a.Start, b.Start) && same(a.End, b.End) && a.NewestFirst == b.NewestFirst && a.StopAtFailure == b.StopAtFailure && a.Redoes() == b.Redoes()
 }
 
 // FollowBackfill waits until the backfill of an export has ended, over all its executions, and tells its progress on the

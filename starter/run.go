@@ -50,14 +50,20 @@ func hasEnded(grid export.Grid, end time.Time) error {
 // Start starts the run of one interval under the id that the schedule would give it. A run that is under way already
 // is joined; one that has ended is started again, and finds by itself whether there is anything to do.
 func (s *Starter) Start(ctx context.Context, definition export.Definition, interval export.Interval) (Started, error) {
+	return s.Redo(ctx, definition, interval, nil)
+}
+
+// Redo is Start for an interval that may be published: what redo asks for is exported again, by a run of its own, which is joined
+// by who asks for the same. A nil redo is Start.
+func (s *Starter) Redo(ctx context.Context, definition export.Definition, interval export.Interval, redo *export.Redo) (Started, error) {
 	grid, err := definition.Grid()
 	if err != nil {
 		return Started{}, err
 	}
 	run := export.Run{Export: definition.Name, Interval: interval, Revision: export.FirstRevision}
-	input := export.Input{Definition: definition, Start: &interval.Start, End: &interval.End}
+	input := export.Input{Definition: definition, Start: &interval.Start, End: &interval.End, Redo: redo}
 	started, err := s.Temporal.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
-		ID:                       run.WorkflowID(grid),
+		ID:                       redo.WorkflowID(run, grid),
 		TaskQueue:                workflows.QueueControl,
 		WorkflowIDConflictPolicy: enumspb.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
 		WorkflowIDReusePolicy:    enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,

@@ -27,7 +27,8 @@ const (
 	awaitTime = 7 * 24 * time.Hour
 )
 
-// Backfill exports the intervals of a past range that are not published yet: a window of Export runs slides over it. A run
+// Backfill exports the intervals of a past range that are not published yet, or, as a redo, that were published before it
+// began: a window of Export runs slides over it. A run
 // that is under way already is awaited; one that fails does not stop the others unless that is wanted.
 //
 //	for each interval: look for a published run → start a run, or await the one there is → count how it ended
@@ -41,7 +42,10 @@ func Backfill(ctx workflow.Context, input json.RawMessage) (export.BackfillProgr
 	if err != nil {
 		return export.BackfillProgress{}, temporal.NewNonRetryableApplicationError(err.Error(), string(export.KindOf(err)), nil)
 	}
-	b := &backfill{Backfill: parsed}
+	b := &backfill{Backfill: parsed, redo: parsed.RedoFrom(workflow.GetInfo(ctx).WorkflowStartTime.UTC())}
+	if err := b.redo.Validate(workflow.Now(ctx)); err != nil {
+		return export.BackfillProgress{}, temporal.NewNonRetryableApplicationError(err.Error(), string(export.KindOf(err)), nil)
+	}
 	if b.grid, err = parsed.Definition.Grid(); err != nil {
 		return export.BackfillProgress{}, err
 	}
@@ -63,7 +67,9 @@ func Backfill(ctx workflow.Context, input json.RawMessage) (export.BackfillProgr
 // backfill is what one execution of Backfill knows.
 type backfill struct {
 	export.Backfill
-	grid     export.Grid
+	grid export.Grid
+	// redo is what it asks of each run; nil for most.
+	redo     *export.Redo
 	progress export.BackfillProgress
 	// ahead are intervals that were looked up, in the order of work; Next is where the first begins.
 	ahead []lookedUp
@@ -298,7 +304,7 @@ func (b *backfill) next(ctx workflow.Context) (*export.Interval, error) {
 		}
 		summary := fmt.Sprintf("look up %s, from %s", plural(len(batch), "interval"), batch[0])
 		var survey activities.Survey
-		task := activities.SurveyTask{Definition: b.Definition, Intervals: batch}
+		task := activities.SurveyTask{Definition: b.Definition, Intervals: batch, Redo: b.redo}
 		if err := workflow.ExecuteActivity(b.step(ctx, planTime, summary), steps.SurveyIntervals, task).Get(ctx, &survey); err != nil {
 			return nil, err
 		}
@@ -344,6 +350,9 @@ func (b *backfill) continueAsNew(ctx workflow.Context) error {
 	carried := b.progress
 	again := b.Backfill
 	again.Carried = &carried
+	if b.redo != nil { // not what was published since
+		again.RedoBefore = &b.redo.Before
+	}
 	return workflow.NewContinueAsNewError(ctx, NameBackfill, again)
 }
 
@@ -356,8 +365,8 @@ func (b *backfill) end(ctx workflow.Context, cause error) (export.BackfillProgre
 	if cause == nil && b.progress.Failed > 0 {
 		first := b.progress.Failures[0]
 		cause = temporal.NewNonRetryableApplicationError(
-			fmt.Sprintf("%d of %s failed; the first, %s: %s. What failed is repeated by: millrace run %s --failed",
-				b.progress.Failed, plural(b.progress.Intervals, "interval"), first.Interval, first.Error, b.Definition.Name),
+			fmt.Sprintf("%d of %s failed; the first, %s: %s. What failed is repeated by: %s",
+				b.progress.Failed, plural(b.progress.Intervals, "interval"), first.Interval, first.Error, b.repeat()),
 			string(first.Kind), nil, b.progress)
 	}
 	if cause == nil || temporal.IsCanceledError(cause) {
@@ -368,6 +377,15 @@ func (b *backfill) end(ctx workflow.Context, cause error) (export.BackfillProgre
 		workflow.GetLogger(ctx).Error("note the error's kind on the workflow", "error", err)
 	}
 	return b.progress, cause
+}
+
+// repeat is the command that repeats what failed. The ledger does not tell what a redo has failed to do.
+func (b *backfill) repeat() string {
+	if b.redo == nil {
+		return fmt.Sprintf("millrace run %s --failed", b.Definition.Name)
+	}
+	return fmt.Sprintf("millrace backfill %s --start %s --end %s --redo-before %s", b.Definition.Name,
+		b.progress.Span.Start.Format(time.RFC3339), b.progress.Span.End.Format(time.RFC3339), b.redo.Before.Format(time.RFC3339Nano))
 }
 
 // reuse lets a run be started again whose id was used before: it finds by itself whether there is anything to do.

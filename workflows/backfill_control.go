@@ -122,6 +122,9 @@ func (b *backfill) details() string {
 	if p.Note != "" {
 		fmt.Fprintf(&text, ": %s", p.Note)
 	}
+	if b.redo != nil {
+		fmt.Fprintf(&text, "\n\nWhat was published before %s is exported again: %s", b.redo.Before.Format(time.RFC3339), b.redo.Reason)
+	}
 	text.WriteString("\n\n| intervals | |\n|---|---|\n")
 	fmt.Fprintf(&text, "| all | %d |\n| published by this backfill | %d: %s rows, %s |\n| published before | %d |\n| failed | %d |\n| running | %d of %d at once |\n| waiting | %d |\n",
 		p.Intervals, p.Published, count(p.Rows), bytes(p.Bytes), p.AlreadyDone, p.Failed, p.Running, p.Parallel, p.Waiting())

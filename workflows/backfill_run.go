@@ -44,7 +44,7 @@ func (b *backfill) fail(ctx workflow.Context, interval export.Interval, kind exp
 // to be done is done then.
 func (b *backfill) exportOrAwait(ctx workflow.Context, run export.Run) (export.Outcome, error) {
 	ctx = workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{
-		WorkflowID:            run.WorkflowID(b.grid),
+		WorkflowID:            b.redo.WorkflowID(run, b.grid),
 		TaskQueue:             QueueControl,
 		WorkflowIDReusePolicy: reuse,
 		ParentClosePolicy:     enumspb.PARENT_CLOSE_POLICY_ABANDON,
@@ -52,7 +52,7 @@ func (b *backfill) exportOrAwait(ctx workflow.Context, run export.Run) (export.O
 		StaticSummary:         "backfill of " + run.Interval.String(),
 		Priority:              temporal.Priority{PriorityKey: priorityBackfill, FairnessKey: run.Export},
 	})
-	input := export.Input{Definition: b.Definition, Start: &run.Start, End: &run.End, Backfill: workflow.GetInfo(ctx).WorkflowExecution.ID}
+	input := export.Input{Definition: b.Definition, Start: &run.Start, End: &run.End, Backfill: workflow.GetInfo(ctx).WorkflowExecution.ID, Redo: b.redo}
 	var outcome export.Outcome
 	for range maxAwaited {
 		err := workflow.ExecuteChildWorkflow(ctx, NameExport, input).Get(ctx, &outcome)
@@ -63,13 +63,13 @@ func (b *backfill) exportOrAwait(ctx workflow.Context, run export.Run) (export.O
 		awaiting := b.step(ctx, stepTime, "await the run of "+run.Interval.String()+", which somebody else has started")
 		options := workflow.GetActivityOptions(awaiting)
 		options.ScheduleToCloseTimeout = awaitTime
-		task := activities.AwaitTask{WorkflowID: run.WorkflowID(b.grid)}
+		task := activities.AwaitTask{WorkflowID: b.redo.WorkflowID(run, b.grid)}
 		if err := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, options), steps.AwaitRun, task).Get(ctx, nil); err != nil {
 			return outcome, err
 		}
 	}
 	return outcome, temporal.NewNonRetryableApplicationError(
-		fmt.Sprintf("others have started the run %d times over: see who does by workflow %s", maxAwaited, run.WorkflowID(b.grid)), string(export.KindInternal), nil)
+		fmt.Sprintf("others have started the run %d times over: see who does by workflow %s", maxAwaited, b.redo.WorkflowID(run, b.grid)), string(export.KindInternal), nil)
 }
 
 // endingOf finds kind and sentence in how a run ended that did not succeed.

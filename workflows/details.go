@@ -79,6 +79,9 @@ func (r *exportRun) details() string {
 		}
 		fmt.Fprintf(&text, "| %s | %s |\n", part.title, mark)
 	}
+	if r.replaces != nil {
+		fmt.Fprintf(&text, "\nExported again, to take the place of revision %d: %s\n", r.replaces.Revision, r.replaces.Reason)
+	}
 	for _, closed := range r.closed {
 		fmt.Fprintf(&text, "\nRevision %d was closed by workflow %s: %s\n", closed.Run.Revision, closed.By.WorkflowID, closed.Reason)
 	}

@@ -27,6 +27,9 @@ var steps *activities.Steps
 // not the end: its revision is closed, and the run is planned again as the next, once, or a few times where files would be too
 // large; see revisions.go.
 //
+// A redo exports a published interval again, as the next revision, which takes the place of the published one when it is
+// published itself; see export.Redo.
+//
 // It may be started by a schedule, a trigger, a backfill, the UI or by hand, and twice at once: what keeps it exact
 // lies at the destination and not in the workflow's id. A run that is published already ends as already_done.
 //
@@ -51,8 +54,11 @@ func Export(ctx workflow.Context, input json.RawMessage) (export.Outcome, error)
 type exportRun struct {
 	definition export.Definition
 	run        export.Run
-	queue      string
-	priority   int
+	// redo asks for the next revision of what is published, and replaces says which one that is, once it is known; nil for most.
+	redo     *export.Redo
+	replaces *export.Replacement
+	queue    string
+	priority int
 	// definitionHash is that of the definition with its destination's defaults, once FindPublished has told it.
 	definitionHash string
 	// plan is the plan that holds, once PrepareRun has told it.
@@ -107,8 +113,12 @@ func newExportRun(ctx workflow.Context, text json.RawMessage) (*exportRun, error
 		return nil, export.Errorf(export.KindConfig, "interval %s ends in the future, it is %s now: wait until it has ended, or give an earlier one",
 			interval, now.UTC().Format(time.RFC3339))
 	}
+	if err := input.Redo.Validate(now); err != nil {
+		return nil, err
+	}
 	run := &exportRun{
 		definition: definition,
+		redo:       input.Redo,
 		run:        export.Run{Export: definition.Name, Interval: interval, Revision: export.FirstRevision},
 		queue:      QueueLive,
 		priority:   priorityLive,
@@ -183,8 +193,14 @@ func (r *exportRun) task() activities.RunTask {
 func (r *exportRun) find(ctx workflow.Context) (*export.Publication, error) {
 	r.at(ctx, "finding")
 	var found activities.Found
-	err := workflow.ExecuteActivity(r.step(ctx, stepTime, "look for a published run"), steps.FindPublished, r.task()).Get(ctx, &found)
+	err := workflow.ExecuteActivity(r.step(ctx, stepTime, "look for a published run"), steps.FindPublished, activities.FindTask{RunTask: r.task(), Redo: r.redo}).Get(ctx, &found)
 	r.definitionHash = found.DefinitionHash
+	if err == nil && found.Published != nil && r.redo.Asks(*found.Published) {
+		r.replaces = r.redo.Replaces(found.Published.Run)
+		r.run.Revision = found.Published.Run.Revision + 1
+		r.progress.Run = r.run
+		return nil, nil
+	}
 	return found.Published, err
 }
 
@@ -221,7 +237,7 @@ func (r *exportRun) prepare(ctx workflow.Context, closing export.Closing) (activ
 	r.at(ctx, "planning")
 	var plan export.Plan
 	var prepared activities.Prepared
-	task := activities.PlanTask{RunTask: r.task(), Closing: closing, ChunkRows: r.chunkRows}
+	task := activities.PlanTask{RunTask: r.task(), Closing: closing, Replaces: r.replaces, ChunkRows: r.chunkRows}
 	if err := workflow.ExecuteActivity(r.longStep(ctx, "count the rows and cut them into chunks"), steps.PlanRun, task).Get(ctx, &plan); err != nil {
 		return prepared, err
 	}

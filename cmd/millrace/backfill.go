@@ -24,6 +24,7 @@ type backfillFlags struct {
 	stopAtFailure bool
 	detach        bool
 	dry           bool
+	again         redoFlags
 
 	follow, pause, resume, cancel bool
 	setParallel                   int
@@ -44,6 +45,10 @@ alone. Both ends must be boundaries of the export's grid.
 Without --start it begins with the earliest row of events. Without --end it goes on until it has
 come to the present, where the schedule takes over: both cut time by the same grid, and what the one
 has under way or done the other leaves alone.
+
+--redo exports again what was published before now, as the next revision, which takes the place of
+the one before it. --redo-before does so with what was published before a time, and leaves alone
+what was published later: so a redo goes on that was ended.
 
 --dry-run starts nothing, and estimates what its runs would read and write, as millrace estimate
 does.
@@ -72,7 +77,11 @@ Exit code 3 says that runs have failed. They are repeated by: millrace run NAME 
 			if flags.follow {
 				return p.followBackfill(cmd.Context(), args[0])
 			}
-			return p.startBackfill(cmd.Context(), args[0], flags)
+			redo, err := flags.again.redo(cmd, time.Now())
+			if err != nil {
+				return err
+			}
+			return p.startBackfill(cmd.Context(), args[0], flags, redo)
 		},
 	}
 	set := command.Flags()
@@ -81,6 +90,7 @@ Exit code 3 says that runs have failed. They are repeated by: millrace run NAME 
 	set.BoolVar(&flags.newestFirst, "newest-first", false, "begin with the latest interval")
 	set.IntVar(&flags.parallel, "parallel", 0, fmt.Sprintf("how many runs are under way at once, up to %d (default %d)", export.MaxParallel, export.DefaultParallel))
 	set.BoolVar(&flags.stopAtFailure, "stop-at-failure", false, "start nothing more once a run has failed")
+	flags.again.add(set)
 	set.BoolVar(&flags.dry, "dry-run", false, "start nothing, and estimate what its runs would read and write")
 	set.BoolVar(&flags.detach, "detach", false, "start it and do not follow it")
 	set.BoolVar(&flags.follow, "follow", false, "follow the backfill that is under way")
@@ -100,7 +110,7 @@ func checkBackfillFlags(command *cobra.Command) error {
 			leads = append(leads, "--"+name)
 		}
 	}
-	for _, name := range []string{"start", "end", "newest-first", "parallel", "stop-at-failure", "detach", "dry-run"} {
+	for _, name := range []string{"start", "end", "newest-first", "parallel", "stop-at-failure", "redo", "redo-before", "reason", "detach", "dry-run"} {
 		if command.Flags().Changed(name) {
 			starts = append(starts, "--"+name)
 		}
@@ -135,10 +145,13 @@ func (f backfillFlags) wish(command *cobra.Command) (update string, wish workflo
 	return "", wish
 }
 
-func (p *program) startBackfill(ctx context.Context, name string, flags backfillFlags) error {
+func (p *program) startBackfill(ctx context.Context, name string, flags backfillFlags, redo *export.Redo) error {
 	within, err := parseBounds(flags.start, flags.end)
 	if err != nil {
 		return err
+	}
+	if flags.dry && redo != nil {
+		return usagef("--dry-run estimates a range whatever is published: leave out --redo")
 	}
 	return p.withStarter(ctx, func(t *temporal, s *starter.Starter) error {
 		definition, err := s.Definition(ctx, name)
@@ -151,6 +164,9 @@ func (p *program) startBackfill(ctx context.Context, name string, flags backfill
 			return p.estimateByWorker(ctx, s, task)
 		}
 		wanted := export.Backfill{Definition: definition, NewestFirst: flags.newestFirst, Parallel: flags.parallel, StopAtFailure: flags.stopAtFailure}
+		if redo != nil {
+			wanted.RedoBefore, wanted.RedoReason = &redo.Before, redo.Reason
+		}
 		if !within.Start.IsZero() {
 			wanted.Start = &within.Start
 		}

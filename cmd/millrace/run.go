@@ -32,8 +32,9 @@ func (p *program) run() *cobra.Command {
 	var start, end string
 	var parallel int
 	var detach, failed, dry bool
+	var again redoFlags
 	command := &cobra.Command{
-		Use:     "run NAME {--start TIME --end TIME [--dry-run] | --failed}",
+		Use:     "run NAME {--start TIME --end TIME [--redo | --dry-run] | --failed}",
 		GroupID: groupWork,
 		Short:   "Export whole intervals now, or what failed again, and follow",
 		Long: `Export the intervals of a past range now: one run for each interval of the export's own grid. Both
@@ -44,6 +45,11 @@ published already ends as already_done: nothing is written twice.
 published. It works by the export's definition of today. --start and --end, or one of them, narrow
 it. The ledger is a table in ClickHouse, whose addresses must be in the environment. What people
 cancelled has not failed. To see what it would repeat: millrace runs NAME --failed
+
+--redo exports again what is published, as the next revision, which takes the place of the one
+before it at the moment it is published. It is for rows that have changed since, or a definition
+that has. --redo-before does so with what was published before a time, and leaves alone what was
+published later: a redo that was broken off is gone on with by the time it was begun at.
 
 --dry-run starts nothing, and estimates what the runs would read and write, as millrace estimate
 does.
@@ -64,6 +70,16 @@ Ctrl-C stops following; the runs go on. For long ranges: millrace backfill`,
 				return usagef("--dry-run estimates a range, and --failed has none: `millrace runs %s --failed` lists what --failed would repeat", args[0])
 			case dry && detach:
 				return usagef("--dry-run starts nothing that --detach could leave alone: give one of them")
+			}
+			redo, err := again.redo(cmd, time.Now())
+			if err != nil {
+				return err
+			}
+			switch {
+			case redo != nil && failed:
+				return usagef("--redo exports again what is published, and --failed what is not: give one of them")
+			case redo != nil && dry:
+				return usagef("--dry-run estimates a range whatever is published: leave out --redo")
 			}
 			if failed {
 				within, err := parseBounds(start, end)
@@ -92,7 +108,7 @@ Ctrl-C stops following; the runs go on. For long ranges: millrace backfill`,
 				if dry {
 					return p.estimateByWorker(cmd.Context(), s, estimateTask(definition, span, false))
 				}
-				return p.runIntervals(cmd.Context(), t, s, runOrder{definition: definition, intervals: intervals, parallel: parallel, detach: detach})
+				return p.runIntervals(cmd.Context(), t, s, runOrder{definition: definition, intervals: intervals, parallel: parallel, detach: detach, redo: redo})
 			})
 		},
 	}
@@ -101,6 +117,7 @@ Ctrl-C stops following; the runs go on. For long ranges: millrace backfill`,
 	flags.StringVar(&end, "end", "", "end of the range, an RFC 3339 `time`")
 	flags.IntVar(&parallel, "parallel", 4, "how many runs are under way at once")
 	flags.BoolVar(&failed, "failed", false, "repeat the intervals whose last run failed, instead of a range")
+	again.add(flags)
 	flags.BoolVar(&dry, "dry-run", false, "start nothing, and estimate what the runs would read and write")
 	flags.BoolVar(&detach, "detach", false, "start all runs and do not follow them")
 	return command
@@ -143,6 +160,7 @@ type runOrder struct {
 	intervals  []export.Interval // oldest first
 	parallel   int
 	detach     bool
+	redo       *export.Redo // nil leaves alone what is published
 	// repeats has the failures that are to be mended, by the keys of their intervals.
 	repeats map[string]*failedRun
 }
@@ -184,7 +202,7 @@ func (p *program) runIntervals(ctx context.Context, t *temporal, s *starter.Star
 }
 
 func runOne(ctx context.Context, t *temporal, s *starter.Starter, order runOrder, interval export.Interval, board *progressBoard) (runResult, error) {
-	started, err := s.Start(ctx, order.definition, interval)
+	started, err := s.Redo(ctx, order.definition, interval, order.redo)
 	if err != nil {
 		return runResult{}, err
 	}

@@ -48,6 +48,8 @@ type recordedRun struct {
 	Attempts  uint32      `json:"attempts"`
 	ErrorKind export.Kind `json:"error_kind,omitempty"`
 	Error     string      `json:"error,omitempty"`
+	// Reason says why it takes the place of the revision before it.
+	Reason string `json:"reason,omitempty"`
 }
 
 func (p *program) runs() *cobra.Command {
@@ -156,7 +158,7 @@ func recordedRuns(rows []eventstore.LedgerRow) []recordedRun {
 			Rows: row.Rows, Bytes: row.Bytes, Files: row.Files, Proof: row.Proof, Source: row.Source, Stored: row.Stored,
 			Manifest: row.Manifest, DefinitionHash: row.DefinitionHash, PlanHash: row.PlanHash,
 			WorkflowID: row.WorkflowID, RunID: row.RunID, StartedAt: row.StartedAt, RecordedAt: row.RecordedAt,
-			Durations: row.Durations, Attempts: row.Attempts, ErrorKind: row.ErrorKind, Error: row.Error,
+			Durations: row.Durations, Attempts: row.Attempts, ErrorKind: row.ErrorKind, Error: row.Error, Reason: row.Reason,
 		}
 		if row.Closing.Rule != "" {
 			run.Closing = &row.Closing
@@ -196,6 +198,8 @@ func ledgerTable(rows []eventstore.LedgerRow, named bool) (table, []export.Kind)
 		}
 		if row.ErrorKind != "" {
 			detail = fmt.Sprintf("%s: %s", row.ErrorKind, row.Error)
+		} else if row.Reason != "" {
+			detail, listed.detail = "done again: "+row.Reason, "ERROR OR REASON"
 		}
 		listed.rows = append(listed.rows, tableRow{detail: detail, cells: []cell{
 			{text: row.Run.Export}, intervals.cell(row.Run.Interval), {text: strconv.Itoa(row.Run.Revision)}, {text: string(row.Status)}, {text: count(row.Rows)},

@@ -96,6 +96,7 @@ func (g *Guarantees) rows(ctx context.Context) ([]row, error) {
 		{"what is stored is read", read, g.kept(readback, inRows)},
 		{"not compared", not, nil},
 		{"revisions", "a closed one is never published, and the next stands for it", []string{"a closed revision is not published", "of publishing and closing at once one wins for all", "the revision after a closed one is published in its stead"}},
+		s.revisionsRow(),
 		{"clean-up", "takes what its own execution left unfinished, and nothing else", []string{"an abort ends the open work of its own execution", "an abort leaves the open work of another execution alone", "the clean-up of an old execution leaves what its successor took over alone"}},
 		{"credentials that expire", untried(s.Expired, "end the step as `auth`; nothing changes"), tried(s.Expired != nil, expiredPromise)},
 		{"a place that is read-only", untried(s.ReadOnly, "ends the step; nothing changes"), tried(s.ReadOnly != nil, readOnlyPromise)},
@@ -105,6 +106,30 @@ func (g *Guarantees) rows(ctx context.Context) ([]row, error) {
 		table = append(table, row{"readers who take files as they appear", "see them in the order of intervals and chunks; what comes too late, and later revisions, stand apart", g.kept(ordered)})
 	}
 	return table, nil
+}
+
+// revisionsRow tells what becomes of a published run that is done again.
+func (s Subject) revisionsRow() row {
+	const what = "a published run that is done again"
+	if s.Irreplaceable {
+		return row{what, "is refused as `config`, and nothing is written: its rows cannot be told from others", namesOf(irreplaceable)}
+	}
+	how := "readers see the former revision until the next has its manifest, and then that one; the former's files stay"
+	if s.Staged {
+		how = "readers see the rows of the former revision until the transaction that publishes the next, and then that one's"
+	}
+	if s.ByKey {
+		how += ", by key; rows of keys that are gone from the source stay"
+	}
+	return row{what, how, namesOf(redoing)}
+}
+
+func namesOf(group []promise) []string {
+	var names []string
+	for _, promise := range group {
+		names = append(names, promise.name)
+	}
+	return names
 }
 
 // inForms tells what was found with rows that ClickHouse made and somebody else read.

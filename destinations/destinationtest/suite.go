@@ -2,7 +2,7 @@
 // tests call Run; who adds a destination begins by making it pass.
 //
 // Each group of promises has a file of its own: plans.go, chunks.go, broken.go, proofs.go, publishing.go,
-// closing.go, leftovers.go, faults.go, readback.go, rows.go; and, of rows that ClickHouse makes and somebody else reads,
+// closing.go, redo.go, leftovers.go, faults.go, readback.go, rows.go; and, of rows that ClickHouse makes and somebody else reads,
 // values.go, drift.go, unsure.go. What they find out is told by guarantees.go.
 package destinationtest
 
@@ -32,6 +32,10 @@ type Subject struct {
 	// Staged says that every write of a chunk has a place of its own that no reader sees, and that publishing moves the one
 	// that the receipt names: nothing is adopted, and what no receipt names is gone with the publication at the latest.
 	Staged bool
+	// Irreplaceable says that by these settings no revision can take the place of a published one.
+	Irreplaceable bool
+	// ByKey says that rows take the place of those with the same key, whatever run they came with.
+	ByKey bool
 	// Order is the definition's: the suite is run once more with export.OrderStrict where the system ShowsInOrder.
 	Order string
 	// BigChunk is how many bytes make a chunk that the system takes in several pieces.
@@ -71,6 +75,7 @@ func Run(t *testing.T, newSubject func(t *testing.T) Subject) *Guarantees {
 		{"proofs", proofs},
 		{"publishing", publishing},
 		{"closing", closing},
+		{"redoing", subject.redoing()},
 		{"leftovers", leftovers},
 		{"faults", faults},
 		{"reading back", readback},
@@ -108,6 +113,14 @@ func Run(t *testing.T, newSubject func(t *testing.T) Subject) *Guarantees {
 		})
 	}
 	return found
+}
+
+// redoing are the promises about redos that are made by the settings.
+func (s Subject) redoing() []promise {
+	if s.Irreplaceable {
+		return irreplaceable
+	}
+	return redoing
 }
 
 // tries tells whether a promise can be tried at all: some need what not every test of a destination has.

@@ -67,7 +67,9 @@ func (t *trial) tryAll(tx pgx.Tx) {
 	t.try(tx, "write a plan and a run", "", t.writeMarks)
 	t.try(tx, "copy a row into a staging table, and read it back", "", t.copyRow)
 	if t.settings.Table != "" {
-		t.try(tx, "hold the table against the model", t.settings.target(), t.holdTarget)
+		if t.try(tx, "hold the table against the model", t.settings.target(), t.holdTarget) {
+			t.foretellRevisions(tx)
+		}
 	}
 }
 
@@ -158,14 +160,17 @@ func (t *trial) holdTarget(tx pgx.Tx) error {
 	if t.settings.Mode == modeMerge {
 		rights = append(rights, "SELECT", "UPDATE")
 	}
-	for _, right := range rights {
-		var granted bool
-		if err := tx.QueryRow(t.ctx, "SELECT has_table_privilege($1, $2)", t.settings.target(), right).Scan(&granted); err != nil {
-			return err
-		}
-		if !granted {
-			return export.Errorf(export.KindPermission, "the role has no right to %[1]s: GRANT %[1]s ON %[2]s TO it", right, t.settings.target())
-		}
+	return t.may(t.ctx, tx, rights...)
+}
+
+// foretellRevisions says whether a published run can be exported again. That it cannot is no failure: most exports never are.
+func (t *trial) foretellRevisions(tx pgx.Tx) {
+	detail, err := "they can", t.settings.replaceable()
+	if err == nil && t.settings.RunColumn != "" && t.settings.Table != "" {
+		err = t.may(t.ctx, tx, "DELETE", "SELECT")
 	}
-	return nil
+	if err != nil {
+		detail = "they cannot: " + err.Error()
+	}
+	t.step("whether published runs can be exported again", detail, nil)
 }

@@ -57,7 +57,8 @@ func (d *Destination) end(ctx context.Context, tx pgx.Tx, mark export.Closed, te
 		return destinations.Ending{Closed: found}, err
 	}
 	var manifest string
-	err = tx.QueryRow(ctx, "SELECT manifest::text FROM "+d.settings.runs()+" WHERE "+ofRun+" AND revision = $4", key...).Scan(&manifest)
+	// It may have been published, and a later one since.
+	err = tx.QueryRow(ctx, "SELECT manifest::text FROM "+d.settings.runs()+" WHERE "+ofRun+" AND revision >= $4", key...).Scan(&manifest)
 	switch {
 	case err == nil:
 		published, err := d.readManifest(mark.Run, manifest)

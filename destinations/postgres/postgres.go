@@ -10,7 +10,7 @@
 //
 //   - An attempt at a chunk is one transaction. What breaks off before its COMMIT leaves nothing; what is lost after it
 //     leaves a staging table that no receipt names, which a later Prepare of the export sweeps.
-//   - The run's row is taken first. Whoever publishes the same interval at the same time waits for the first one's end,
+//   - The run's row is taken first, and read: it says which rows of a former revision go. Whoever publishes the same interval at the same time waits for the first one's end,
 //     and then finds the row taken (adopts what was published) or free. A revision that is not newer finds nothing to update.
 //   - An unknown COMMIT is resolved by that row.
 //   - Unlogged tables are empty after a crash of the server; the count inside the transaction sees it.
@@ -32,6 +32,7 @@ func init() {
 		Normalize:           normalizeSettings,
 		NormalizeConnection: normalizeConnection,
 		Open:                open,
+		Replaceable:         replaceable,
 		Codes:               codes,
 	})
 }

@@ -52,7 +52,7 @@ func (d *Destination) Publish(ctx context.Context, manifest export.Manifest) (ex
 	case holds == nil || holds.Run.Revision < manifest.Run.Revision && errors.Is(err, errUnknownCommit):
 		return export.Manifest{}, d.explain(ctx, act, err) // the COMMIT did not come to be, or is still on its way
 	case holds.Run.Revision < manifest.Run.Revision:
-		return export.Manifest{}, export.Errorf(export.KindConfig, "%s: revision %d is published, and its rows in %s cannot be told from others: mode append takes no further revision without run_column; set it, or use mode merge", manifest.Run, holds.Run.Revision, d.settings.target())
+		return export.Manifest{}, export.Errorf(export.KindConfig, "%s: revision %d is published: %w", manifest.Run, holds.Run.Revision, d.settings.replaceable())
 	}
 	d.sweepRun(ctx, holds.Run)
 	return *holds, nil
@@ -72,7 +72,8 @@ func (d *Destination) move(ctx context.Context, tx pgx.Tx, manifest export.Manif
 	if err := d.holdPlan(ctx, tx, manifest); err != nil {
 		return err
 	}
-	if err := d.takeRun(ctx, tx, manifest, text); err != nil {
+	former, err := d.takeRun(ctx, tx, manifest, text)
+	if err != nil {
 		return err
 	}
 	if failpoint.On(switchOutside) {
@@ -93,6 +94,9 @@ func (d *Destination) move(ctx context.Context, tx pgx.Tx, manifest export.Manif
 		}
 	}
 	if err := failpoint.Hit(ctx, "postgres.staging.proved"); err != nil {
+		return err
+	}
+	if err := d.removeFormer(ctx, tx, former); err != nil {
 		return err
 	}
 	for _, receipt := range manifest.Receipts {
@@ -134,23 +138,46 @@ func (d *Destination) holdPlan(ctx context.Context, tx pgx.Tx, manifest export.M
 	return nil
 }
 
-// takeRun writes the run's row, or says errTaken. A newer revision takes the place of an older one only where its rows do.
-func (d *Destination) takeRun(ctx context.Context, tx pgx.Tx, manifest export.Manifest, text string) error {
-	var revision int
-	newer, replaces := "<", d.takesRevisions()
-	if failpoint.On(switchByRevision) {
-		newer, replaces = "<=", true
+// takeRun writes the run's row, or says errTaken. A newer revision takes the place of an older one only where its rows do; the
+// answer is the manifest of that one, nil when there is none.
+func (d *Destination) takeRun(ctx context.Context, tx pgx.Tx, manifest export.Manifest, text string) (*export.Manifest, error) {
+	values := append(keyOf(manifest.Run), manifest.Run.Revision, manifest.PlanHash, int64(manifest.Rows), text)
+	for {
+		former, err := d.lockRun(ctx, tx, manifest.Run)
+		if err != nil {
+			return nil, err
+		}
+		if former != nil {
+			newer, replaces := former.Run.Revision < manifest.Run.Revision, d.settings.replaceable() == nil
+			if failpoint.On(switchByRevision) {
+				newer, replaces = former.Run.Revision <= manifest.Run.Revision, true
+			}
+			if !newer || !replaces {
+				return nil, errTaken
+			}
+			_, err := tx.Exec(ctx, "UPDATE "+d.settings.runs()+" SET revision = $4, plan_hash = $5, rows = $6, manifest = $7::text::json, published_at = now() WHERE "+ofRun, values...)
+			return former, err
+		}
+		written, err := tx.Exec(ctx, "INSERT INTO "+d.settings.runs()+` (export, interval_start, interval_end, revision, plan_hash, rows, manifest)
+			VALUES ($1, $2, $3, $4, $5, $6, $7::text::json) ON CONFLICT DO NOTHING`, values...)
+		if err != nil || written.RowsAffected() > 0 {
+			return nil, err
+		}
+		// Somebody has committed it since it was looked for. Nobody removes it, so it is found now.
 	}
-	err := tx.QueryRow(ctx, "INSERT INTO "+d.settings.runs()+` AS runs (export, interval_start, interval_end, revision, plan_hash, rows, manifest)
-		VALUES ($1, $2, $3, $4, $5, $6, $7::text::json)
-		ON CONFLICT (export, interval_start, interval_end) DO UPDATE SET revision = EXCLUDED.revision, plan_hash = EXCLUDED.plan_hash, rows = EXCLUDED.rows,
-			manifest = EXCLUDED.manifest, published_at = EXCLUDED.published_at
-		WHERE runs.revision `+newer+` EXCLUDED.revision AND $8::boolean RETURNING revision`,
-		append(keyOf(manifest.Run), manifest.Run.Revision, manifest.PlanHash, int64(manifest.Rows), text, replaces)...).Scan(&revision)
+}
+
+// lockRun reads the run's row, and holds it until the end; nil when there is none.
+func (d *Destination) lockRun(ctx context.Context, tx pgx.Tx, run export.Run) (*export.Manifest, error) {
+	var text string
+	err := tx.QueryRow(ctx, "SELECT manifest::text FROM "+d.settings.runs()+" WHERE "+ofRun+" FOR UPDATE", keyOf(run)...).Scan(&text)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return errTaken
+		return nil, nil
 	}
-	return err
+	if err != nil {
+		return nil, err
+	}
+	return d.readManifest(run, text)
 }
 
 // lockTarget holds the target's columns against the model, and keeps them as they are until the end, by the lock that
@@ -163,12 +190,6 @@ func (d *Destination) lockTarget(ctx context.Context, tx pgx.Tx) ([]column, erro
 		return nil, err
 	}
 	return d.target(ctx, tx)
-}
-
-// takesRevisions tells that a published run may be done again: its rows are replaced by key, or can be told from those of
-// the revision before, which stay.
-func (d *Destination) takesRevisions() bool {
-	return d.settings.Mode == modeMerge || d.settings.RunColumn != ""
 }
 
 // checkStaged holds a staging table against its receipt: nobody else can reach it any more, it is labelled as this run's

@@ -78,7 +78,7 @@ func (d *Destination) prepare(ctx context.Context, plan export.Plan) (destinatio
 	if err := failpoint.Hit(ctx, "postgres.looked"); err != nil {
 		return destinations.Prepared{}, err
 	}
-	if published != nil {
+	if published != nil && !plan.TakesPlaceOf(published.Run) {
 		holds, err := d.plan(ctx, published.Run)
 		if err == nil && holds == nil {
 			holds = &plan // somebody removed it; nobody works a published run
@@ -92,8 +92,10 @@ func (d *Destination) prepare(ctx context.Context, plan export.Plan) (destinatio
 		if err := d.makeTables(ctx, tx); err != nil {
 			return err
 		}
-		_, err := d.target(ctx, tx)
-		return err
+		if _, err := d.target(ctx, tx); err != nil || published == nil {
+			return err
+		}
+		return d.mayReplace(ctx, tx, published.Run)
 	})
 	if err != nil {
 		return destinations.Prepared{}, err

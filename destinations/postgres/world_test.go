@@ -160,7 +160,7 @@ func TestPromises(t *testing.T) {
 				}
 				full := sync.OnceValue(func() string { return s.full(t) })
 				return destinationtest.Subject{
-					Kind: "postgres", Settings: s.settings(t, more), BigChunk: 16 << 20, Staged: true,
+					Kind: "postgres", Settings: s.settings(t, more), BigChunk: 16 << 20, Staged: true, Irreplaceable: mode == modeAppend, ByKey: mode == modeMerge,
 					Open:     func(t testing.TB) destinations.Destination { return s.open(t, more) },
 					Contents: s.contents,
 					Expired:  func(t testing.TB) destinations.Destination { return s.openAt(t, s.asExpired(t), more) },
@@ -174,4 +174,16 @@ func TestPromises(t *testing.T) {
 			found.Hold(t, "../../docs/guarantees.md", "Postgres, "+mode)
 		})
 	}
+}
+
+// With a run column, appended rows can be replaced, too.
+func TestPromisesOfRedoingWithARunColumn(t *testing.T) {
+	more := map[string]any{"run_column": "millrace_run"}
+	destinationtest.RunRedoing(t, func(t *testing.T) destinationtest.Subject {
+		s := newSchema(t)
+		return destinationtest.Subject{
+			Kind: "postgres", Settings: s.settings(t, more), Staged: true, Contents: s.contents,
+			Open: func(t testing.TB) destinations.Destination { return s.open(t, more) },
+		}
+	})
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"testing"
+	"time"
 
 	"github.com/millrace/millrace/destinations"
 	"github.com/millrace/millrace/export"
@@ -97,6 +98,40 @@ func TestAProcessKilledAtAnySideEffectIsSucceeded(t *testing.T) {
 				t.Fatalf("the successor: %v", err)
 			}
 			b.wantRun(t, test.leaves)
+		})
+	}
+}
+
+// A process that is killed while it does a published run again leaves readers the former revision or the next, whole, and its
+// successor leaves the next, beside the former's files.
+func TestAProcessKilledInARedoIsSucceeded(t *testing.T) {
+	for _, point := range []string{"s3.looked", "s3.plan.put", "s3.plan.answered", "s3.object.put", "s3.object.answered", "s3.receipt", "s3.prove", "s3.manifest.put", "s3.manifest.answered"} {
+		t.Run(point, func(t *testing.T) {
+			t.Parallel()
+			b := newBucket(t)
+			plan := planOf(t, 10)
+			first, err := runOnce(t.Context(), b.open(t, jsonSettings), plan)
+			if err != nil {
+				t.Fatal(err)
+			}
+			again := planOf(t, 7)
+			again.Run.Revision, again.Replaces = 2, (&export.Redo{Before: first.By.At.Add(time.Minute), Reason: "because"}).Replaces(plan.Run)
+			isKilled(t, point, childRun{Connection: b.connection, Plan: again})
+			wanted := 1
+			if point == "s3.manifest.answered" {
+				wanted = 2
+			}
+			if published, err := b.open(t, jsonSettings).Published(t.Context(), plan.Run); err != nil || published == nil || published.Run.Revision != wanted {
+				t.Errorf("published after the kill: %+v (%v), want revision %d", published, err, wanted)
+			}
+			for range 2 {
+				if manifest, err := runOnce(t.Context(), b.open(t, jsonSettings), again); err != nil || manifest.Run.Revision != 2 || manifest.Rows != 7 {
+					t.Fatalf("the successor: %+v, %v", manifest, err)
+				}
+			}
+			if objects := len(b.contents(t)); objects != 6 {
+				t.Errorf("the bucket has %d objects, and not two plans, files and manifests", objects)
+			}
 		})
 	}
 }

@@ -63,7 +63,7 @@ func (d *Destination) Prepare(ctx context.Context, plan export.Plan) (destinatio
 	if err := failpoint.Hit(ctx, "s3.looked"); err != nil {
 		return destinations.Prepared{}, d.explain(ctx, "prepare "+plan.Run.String(), err)
 	}
-	if published != nil {
+	if published != nil && !plan.TakesPlaceOf(published.Run) {
 		return d.preparedAs(ctx, plan, published)
 	}
 	if closed != nil && closed.Run.Revision >= plan.Run.Revision {

@@ -54,10 +54,10 @@ func (d *Destination) Prepare(ctx context.Context, plan export.Plan) (_ destinat
 	if err != nil {
 		return destinations.Prepared{}, err
 	}
-	run := plan.Run
+	run, prepared := plan.Run, destinations.Prepared{}
 	switch {
-	case manifest != nil:
-		run = manifest.Run
+	case manifest != nil && !plan.TakesPlaceOf(manifest.Run):
+		run, prepared.Published = manifest.Run, manifest
 	case closed != nil && closed.Run.Revision >= run.Revision:
 		return destinations.Prepared{Closed: closed}, nil
 	default:
@@ -69,7 +69,6 @@ func (d *Destination) Prepare(ctx context.Context, plan export.Plan) (_ destinat
 	if err != nil {
 		return destinations.Prepared{}, err
 	}
-	prepared := destinations.Prepared{Published: manifest}
 	return prepared, json.Unmarshal(text, &prepared.Plan)
 }
 
