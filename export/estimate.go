@@ -16,6 +16,17 @@ type EstimateTask struct {
 	Sample bool `json:"sample,omitempty"`
 }
 
+// ParseEstimate reads the JSON of an EstimateTask, fills in what was left out, and checks what can be checked without a clock.
+// A field that nobody knows is refused.
+func ParseEstimate(data []byte) (EstimateTask, error) {
+	task, err := readInput[EstimateTask](data, "an estimate", `{"definition": {…}, "start": "2026-11-23T10:00:00Z", "end": "2026-11-23T11:00:00Z"}`)
+	if err != nil {
+		return task, err
+	}
+	task.Definition = task.Definition.WithDefaults()
+	return task, task.Validate()
+}
+
 // Validate says what is wrong with a task whose definition has its defaults, as far as that can be told without a clock.
 func (t EstimateTask) Validate() error {
 	if t.Start != nil && t.End != nil {

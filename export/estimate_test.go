@@ -45,8 +45,18 @@ func TestTasksOfEstimatesAreChecked(t *testing.T) {
 		if (err == nil) != (test.want == "") || err != nil && (!strings.Contains(err.Error(), test.want) || export.KindOf(err) != export.KindConfig) {
 			t.Errorf("%s: %v, want %q", name, err, test.want)
 		}
+		text, err := json.Marshal(test.task)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := export.ParseEstimate(text); (err == nil) != (test.want == "") {
+			t.Errorf("%s: read from its JSON, %v", name, err)
+		}
 		if words := test.task.Range(); words != test.words {
 			t.Errorf("%s: it is called %q", name, words)
 		}
+	}
+	if _, err := export.ParseEstimate([]byte(`{"definiton": {}}`)); export.KindOf(err) != export.KindConfig || !strings.Contains(err.Error(), "definiton") {
+		t.Errorf("a field that nobody knows: %v", err)
 	}
 }

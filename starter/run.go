@@ -112,18 +112,8 @@ func (s *Starter) Follow(ctx context.Context, started Started, told func(export.
 
 // PlainFailure takes a failure of a workflow or of a step out of Temporal's wrapping.
 func PlainFailure(err error) error {
-	var failed *temporal.ApplicationError
-	switch {
-	case err == nil:
-		return nil
-	case errors.As(err, &failed):
-		return export.Errorf(export.Kind(failed.Type()), "%s", failed.Message())
-	case temporal.IsCanceledError(err):
-		return export.Errorf(export.KindCancelled, "the run was cancelled")
-	}
-	var terminated *temporal.TerminatedError
-	if errors.As(err, &terminated) {
-		return export.Errorf(export.KindCancelled, "the run was terminated")
+	if kind, message, told := workflows.Ended(err); told {
+		return export.Errorf(kind, "%s", message)
 	}
 	return err
 }

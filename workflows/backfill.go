@@ -6,7 +6,6 @@ import (
 	"slices"
 	"time"
 
-	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
@@ -387,6 +386,3 @@ func (b *backfill) repeat() string {
 	return fmt.Sprintf("millrace backfill %s --start %s --end %s --redo-before %s", b.Definition.Name,
 		b.progress.Span.Start.Format(time.RFC3339), b.progress.Span.End.Format(time.RFC3339), b.redo.Before.Format(time.RFC3339Nano))
 }
-
-// reuse lets a run be started again whose id was used before: it finds by itself whether there is anything to do.
-const reuse = enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE

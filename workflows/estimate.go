@@ -20,7 +20,7 @@ const estimateTime = 15 * time.Minute
 // The input is the JSON of an export.EstimateTask, read here and not by the SDK, as that of Export.
 func Estimate(ctx workflow.Context, input json.RawMessage) (export.Estimate, error) {
 	var estimate export.Estimate
-	task, err := toEstimate(input)
+	task, err := export.ParseEstimate(input)
 	if err != nil {
 		return estimate, temporal.NewNonRetryableApplicationError(err.Error(), string(export.KindOf(err)), nil)
 	}
@@ -35,13 +35,4 @@ func Estimate(ctx workflow.Context, input json.RawMessage) (export.Estimate, err
 	})
 	err = workflow.ExecuteActivity(ctx, steps.EstimateRuns, task).Get(ctx, &estimate)
 	return estimate, err
-}
-
-func toEstimate(input json.RawMessage) (export.EstimateTask, error) {
-	var task export.EstimateTask
-	if err := json.Unmarshal(input, &task); err != nil {
-		return task, export.Errorf(export.KindConfig, "the workflow's input is not the JSON of an estimate, such as {\"definition\": {…}, \"start\": \"2026-11-23T10:00:00Z\", \"end\": \"2026-11-23T11:00:00Z\"}: %w", err)
-	}
-	task.Definition = task.Definition.WithDefaults()
-	return task, task.Validate()
 }
