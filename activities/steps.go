@@ -27,6 +27,8 @@ type Steps struct {
 	Connections Connections
 	// Bulk is how the work of the past gives way; the zero Bulk has it do as live work does.
 	Bulk Bulk
+	// Findings counts what reconciliations find; nil counts nothing.
+	Findings *Findings
 	// Log takes what is worth an operator's attention; nil means slog.Default.
 	Log *slog.Logger
 }

@@ -42,8 +42,8 @@ func (s *Steps) VerifyRun(ctx context.Context, task RunTask) (export.Verificatio
 		return export.Verification{}, failure(ctx, err)
 	}
 	found := export.Verification{Run: task.Run, Result: export.VerifiedMissing}
-	if manifest == nil {
-		return found, nil
+	if manifest == nil || manifest.Run.Revision < task.Run.Revision {
+		return found, nil // of the revision that was asked for
 	}
 	found.Run, found.Rows, found.Bytes, found.Files = manifest.Run, manifest.Rows, manifest.Bytes, len(manifest.Receipts)
 	found.Manifest, found.Content, found.Result = manifest.Location, manifest.Proof.Source, export.VerifiedWhole
@@ -147,6 +147,8 @@ func (s *Steps) disagrees(ctx context.Context, manifest export.Manifest) (string
 	}
 	for _, row := range rows {
 		switch {
+		case row.Run.Revision > manifest.Run.Revision && row.Status == eventstore.StatusPublished:
+			return fmt.Sprintf("the ledger has revision %d as published, and readers find revision %d", row.Run.Revision, manifest.Run.Revision), nil
 		case row.Run.Revision != manifest.Run.Revision || row.Status != eventstore.StatusPublished || row.Source == nil:
 		case says == nil:
 			return fmt.Sprintf("the manifest proves nothing, the ledger says %s", row.Source), nil

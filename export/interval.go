@@ -2,6 +2,7 @@ package export
 
 import (
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -17,6 +18,15 @@ const intervalTime = "20060102T150405Z"
 // Key is the interval as it stands in object keys: 20261123T100000Z--20261123T110000Z.
 func (i Interval) Key() string {
 	return i.Start.UTC().Format(intervalTime) + "--" + i.End.UTC().Format(intervalTime)
+}
+
+// ParseKey reads what Key makes; false for every other text.
+func ParseKey(key string) (Interval, bool) {
+	from, to, _ := strings.Cut(key, "--")
+	start, startErr := time.Parse(intervalTime, from)
+	end, endErr := time.Parse(intervalTime, to)
+	interval := Interval{Start: start, End: end}
+	return interval, startErr == nil && endErr == nil && interval.Key() == key && start.Before(end)
 }
 
 // String is the interval as people read it: 2026-11-23T10:00:00Z–2026-11-23T11:00:00Z.

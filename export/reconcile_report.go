@@ -12,6 +12,8 @@ const (
 	// DefaultCompared is how many published runs are compared unless it is said, and MaxCompared how many at most.
 	DefaultCompared = 10
 	MaxCompared     = 1000
+	// RevisedAtOnce is how many runs are exported again at a time.
+	RevisedAtOnce = 4
 	// MaxListed is how many intervals, records and findings are told of each sort; the counts are of all.
 	MaxListed = 20
 )
@@ -28,6 +30,15 @@ type ReconcileTask struct {
 	Sample *int `json:"sample,omitempty"`
 	// All compares all of them, of which there may be MaxCompared.
 	All bool `json:"all,omitempty"`
+	// Fill starts a backfill from the first to the last interval that is missing or has failed, and does not wait for it.
+	Fill bool `json:"fill,omitempty"`
+	// Revise exports again, as the next revision, what is not what it was, and waits until that is done. RevisedAtOnce at a time.
+	Revise bool `json:"revise,omitempty"`
+	// Leftovers counts the finished chunks that no published run names and nobody is at work on, and Remove removes them; what is
+	// younger than RemoveAfter, DefaultRemoveAfter when left out, does not count.
+	Leftovers   bool     `json:"leftovers,omitempty"`
+	Remove      bool     `json:"remove,omitempty"`
+	RemoveAfter Duration `json:"remove_after,omitempty"`
 }
 
 // ParseReconcile reads the JSON of a ReconcileTask, fills in what was left out, and checks what can be checked without a
@@ -48,6 +59,9 @@ func (t ReconcileTask) WithDefaults() ReconcileTask {
 		few := DefaultCompared
 		t.Sample = &few
 	}
+	if t.RemoveAfter == 0 {
+		t.RemoveAfter = DefaultRemoveAfter
+	}
 	return t
 }
 
@@ -56,9 +70,24 @@ func (t ReconcileTask) Validate() error {
 	if err := t.Definition.Validate(); err != nil {
 		return err
 	}
+	if err := t.validateBounds(); err != nil {
+		return err
+	}
+	return t.validateRange()
+}
+
+// validateBounds checks what is no matter of the definition.
+func (t ReconcileTask) validateBounds() error {
 	if *t.Sample < 0 || *t.Sample > MaxCompared {
 		return Errorf(KindConfig, "sample: %d must be from 0 to %d runs", *t.Sample, MaxCompared)
 	}
+	if t.RemoveAfter < MinRemoveAfter {
+		return Errorf(KindConfig, "remove_after: %q must be at least %q: what is younger may be at work", t.RemoveAfter, MinRemoveAfter)
+	}
+	return nil
+}
+
+func (t ReconcileTask) validateRange() error {
 	grid, err := t.Definition.Grid()
 	if err != nil {
 		return err
@@ -187,17 +216,80 @@ type ReconcileReport struct {
 	// Changed counts the runs with each change, and Findings are the first MaxListed, by time.
 	Changed  map[Change]int `json:"changed"`
 	Findings []Finding      `json:"findings,omitempty"`
+	// ChangedRuns counts the runs that are not what they were, in whatever way, and Healed those of them that Revise has exported
+	// again; Revisions are the first MaxListed that were tried.
+	ChangedRuns int        `json:"changed_runs"`
+	Healed      int        `json:"healed"`
+	Revisions   []Revision `json:"revisions,omitempty"`
+	// Leftovers is what Leftovers or Remove found; nil when neither was asked for.
+	Leftovers *Leftovers `json:"leftovers,omitempty"`
+	// Filling is what Fill has started; nil when nothing was to be filled, or that was not asked for.
+	Filling *Filling `json:"filling,omitempty"`
 }
 
-// Whole tells that nothing is missing, failed or not what it was.
+// Revision is a run that Revise has exported again, or failed to.
+type Revision struct {
+	// Run is the one that was not what it was any more.
+	Run Run `json:"run"`
+	// Reason says in which way; it stands in the plan and in the ledger, too.
+	Reason string `json:"reason"`
+	// Revision is what readers take in its stead, and Rows is its rows; 0 when it failed. It is Run's own where nothing but
+	// its manifest was gone.
+	Revision int    `json:"revision,omitempty"`
+	Rows     uint64 `json:"rows"`
+	// Kind and Error say why it failed; empty when it did not.
+	Kind  Kind   `json:"error_kind,omitempty"`
+	Error string `json:"error,omitempty"`
+}
+
+// Filling is the backfill that fills what is missing and what has failed.
+type Filling struct {
+	WorkflowID string   `json:"workflow_id"`
+	Span       Interval `json:"span"`
+	// Note says why none was started: another one of the export is under way. Empty otherwise.
+	Note string `json:"note,omitempty"`
+}
+
+// Whole tells that nothing is missing, failed or not what it was, but for what was healed.
 func (r ReconcileReport) Whole() bool {
-	return r.Holes == nil && r.Changed[ChangeDrift]+r.Changed[ChangeAltered]+r.Changed[ChangeRemoved] == 0
+	return r.Holes == nil && r.ChangedRuns == r.Healed
 }
 
-// Found counts what was found of one run.
-func (r *ReconcileReport) Found(findings []Finding) {
+// NotHealed counts what was found and is not healed, by the word for it: the states that are holes, the changes, and "leftovers"
+// that were not removed. Nothing that is 0 is in it. Of runs with a change that were healed in part, all are told.
+func (r ReconcileReport) NotHealed() map[string]int {
+	found := map[string]int{}
+	count := func(word string, n int) {
+		if n > 0 {
+			found[word] = n
+		}
+	}
+	for _, state := range IntervalStates() {
+		if state.Hole() {
+			count(string(state), r.States[state])
+		}
+	}
+	if r.Healed < r.ChangedRuns {
+		for _, change := range Changes() {
+			if change != ChangeUntold {
+				count(string(change), r.Changed[change])
+			}
+		}
+	}
+	if r.Leftovers != nil {
+		count("leftovers", r.Leftovers.Found-r.Leftovers.Removed)
+	}
+	return found
+}
+
+// Found counts what was found of one run. When it is not what it was any more, the answer says why in a sentence.
+func (r *ReconcileReport) Found(findings []Finding) (reason string) {
 	seen := map[Change]bool{}
 	for _, finding := range findings {
+		if finding.Change != ChangeUntold && reason == "" {
+			reason = string(finding.Change) + ": " + finding.What
+			r.ChangedRuns++
+		}
 		if !seen[finding.Change] {
 			seen[finding.Change] = true
 			r.Changed[finding.Change]++
@@ -205,6 +297,17 @@ func (r *ReconcileReport) Found(findings []Finding) {
 		if len(r.Findings) < MaxListed {
 			r.Findings = append(r.Findings, finding)
 		}
+	}
+	return reason
+}
+
+// Revised counts a run that was exported again, or was to be.
+func (r *ReconcileReport) Revised(revision Revision) {
+	if revision.Error == "" {
+		r.Healed++
+	}
+	if len(r.Revisions) < MaxListed {
+		r.Revisions = append(r.Revisions, revision)
 	}
 }
 

@@ -41,6 +41,8 @@ type Change struct {
 	// Warning says what a change does that its fields do not show; empty when there is nothing.
 	Warning    string             `json:"warning,omitempty"`
 	Definition *export.Definition `json:"definition,omitempty"`
+	// Nightly is set of a schedule that reconciles the export each night, whose id is in Export then.
+	Nightly *export.Nightly `json:"nightly,omitempty"`
 	// FilledFrom is set once an update was applied: what the new times have had due since then was started, for Temporal
 	// counts them from the update on. Nil for a paused schedule: what falls due in a pause is started by nobody.
 	FilledFrom *time.Time `json:"filled_from,omitempty"`

@@ -17,7 +17,7 @@ import (
 )
 
 // BackfillID is the workflow id of the backfill of an export, of which there is one at a time.
-func BackfillID(name string) string { return "backfill-" + name }
+func BackfillID(name string) string { return workflows.BackfillID(name) }
 
 // StartBackfill starts a backfill. One of the same export and range that is under way is joined; one of another range is
 // not disturbed, and the error says how to go on.

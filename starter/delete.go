@@ -26,7 +26,7 @@ type Deleted struct {
 // cancelWithin is how long Delete waits for cancelled runs to end.
 const cancelWithin = 20 * time.Second
 
-// Delete takes an export's schedule away, and cancels its runs and its backfill. What was exported stays, and so does the ledger:
+// Delete takes an export's schedules away, that of each night too, and cancels its runs and its backfill. What was exported stays, and so does the ledger:
 // an export of the same name that is made later finds its intervals published. The schedule goes last, so that Delete may be
 // called again when it was killed or has failed.
 func (s *Starter) Delete(ctx context.Context, name, by string) (Deleted, error) {
@@ -47,6 +47,9 @@ func (s *Starter) Delete(ctx context.Context, name, by string) (Deleted, error) 
 	}
 	if deleted.Cancelled, deleted.Running, err = s.cancelRuns(ctx, name); err != nil {
 		return deleted, err
+	}
+	if err := s.Temporal.ScheduleClient().GetHandle(ctx, NightlyID(name)).Delete(ctx); err != nil && !notFound(err) {
+		return deleted, fmt.Errorf("delete schedule %q: %w", NightlyID(name), err)
 	}
 	if err := s.Temporal.ScheduleClient().GetHandle(ctx, name).Delete(ctx); err != nil && !notFound(err) {
 		return deleted, fmt.Errorf("delete schedule %q: %w", name, err)

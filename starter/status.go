@@ -92,6 +92,12 @@ func (s *Starter) Export(ctx context.Context, name string, limit int) (ExportSta
 		return status, err
 	}
 	status.Warnings = append(status.Warnings, warnings(name, description, dropped)...)
+	switch found, err := s.found(ctx, name); {
+	case err != nil:
+		return status, err
+	case found != "":
+		status.Warnings = append(status.Warnings, found)
+	}
 	// A schedule itself only counts the runs that its overlap policy has to look after: with AllowAll, none.
 	running, err := s.Temporal.CountWorkflow(ctx, &workflowservice.CountWorkflowExecutionsRequest{
 		Query: workflows.RunsOf(name) + ` AND ExecutionStatus = "Running"`,

@@ -147,6 +147,11 @@ func Run(ctx context.Context, config Config) error {
 	}
 	steps := *config.Steps
 	steps.Bulk = activities.Bulk{Queue: workflows.QueueBulk, Governor: governs, Reads: reads}
+	if steps.Findings == nil {
+		if steps.Findings, err = activities.NewFindings(config.Registerer); err != nil {
+			return err
+		}
+	}
 	config.Steps = &steps
 	looking, stopLooking := context.WithCancel(context.Background())
 	var looked sync.WaitGroup

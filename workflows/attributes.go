@@ -41,6 +41,11 @@ func RunsOf(name string) string {
 	return fmt.Sprintf("WorkflowType = %q AND (%s = %q OR TemporalScheduledById = %q)", NameExport, AttributeExport.GetName(), name, name)
 }
 
+// ReconciliationsOf is the list filter of the reconciliations of an export that have ended.
+func ReconciliationsOf(name string) string {
+	return fmt.Sprintf("WorkflowType = %q AND %s = %q AND ExecutionStatus != \"Running\"", NameReconcile, AttributeExport.GetName(), name)
+}
+
 func nominalStart(ctx workflow.Context) time.Time {
 	at, _ := workflow.GetTypedSearchAttributes(ctx).GetTime(scheduledStart)
 	return at

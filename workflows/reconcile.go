@@ -22,7 +22,7 @@ const (
 
 // Reconcile tells where every interval of an export stands since it began, and compares published runs with what ClickHouse and
 // the destination have now. It changes nothing, except that it writes the ledger row of a run whose manifest it finds at
-// the destination.
+// the destination, and what its input asks for besides: see reconcile_heal.go.
 //
 //	find where the export begins → where does each interval stand? → choose published runs → hash the source, read back → report
 //
@@ -36,11 +36,42 @@ func Reconcile(ctx workflow.Context, input json.RawMessage) (export.ReconcileRep
 	if r.grid, err = task.Definition.Grid(); err != nil {
 		return r.report, err
 	}
+	shows := showsReconciliation(ctx)
+	if shows {
+		if err := workflow.UpsertTypedSearchAttributes(ctx, AttributeExport.ValueSet(task.Definition.Name)); err != nil {
+			return r.report, err
+		}
+	}
 	if err := r.classify(ctx); err != nil {
 		return r.report, err
 	}
-	err = r.compare(ctx)
-	return r.report, err
+	if err := r.compare(ctx); err != nil {
+		return r.report, err
+	}
+	if err := r.heal(ctx); err != nil {
+		return r.report, err
+	}
+	if shows {
+		r.note(ctx)
+	}
+	return r.report, nil
+}
+
+// changeShows marks reconciliations that are found by their export's name, and whose findings are counted.
+const changeShows = "show-reconciliation"
+
+func showsReconciliation(ctx workflow.Context) bool {
+	return workflow.GetVersion(ctx, changeShows, workflow.DefaultVersion, 1) >= 1
+}
+
+// note has a worker count what was found and not healed. What it misses is in the result all the same.
+func (r *reconciliation) note(ctx workflow.Context) {
+	task := activities.NoteTask{Export: r.report.Export, Found: r.report.NotHealed()}
+	step := workflow.GetActivityOptions(r.step(ctx, stepTime, tidyTime, "count what was found"))
+	step.TaskQueue = QueueControl
+	if err := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, step), steps.NoteReconciled, task).Get(ctx, nil); err != nil {
+		workflow.GetLogger(ctx).Warn("count what a reconciliation has found", "error", err)
+	}
 }
 
 // reconciliation is one Reconcile.
@@ -48,6 +79,8 @@ type reconciliation struct {
 	task   export.ReconcileTask
 	grid   export.Grid
 	report export.ReconcileReport
+	// changed are the published runs that are not what they were, by time.
+	changed []changedRun
 }
 
 // step gives the options of a step, which takes what live runs and chunks of backfills leave.
@@ -70,24 +103,38 @@ func (r *reconciliation) classify(ctx workflow.Context) error {
 	if err := r.span(ctx, begun); err != nil {
 		return err
 	}
-	running := activities.RunningQuery{
-		Query: RunsOf(name) + ` AND ExecutionStatus = "Running"`, End: AttributeIntervalEnd.GetName(), Scheduled: scheduledStart.GetName(),
-	}
-	for from := r.report.Span.Start; from.Before(r.report.Span.End); {
-		piece := export.Interval{Start: from, End: from}
-		for n := 0; n < reconciledAtOnce && piece.End.Before(r.report.Span.End); n++ {
-			piece.End = r.grid.Containing(piece.End).End
-		}
+	return r.inPieces(func(piece export.Interval) error {
 		var found export.Reconciled
-		task := activities.ReconcileTask{Definition: r.task.Definition, Span: piece, Begun: begun, Running: running}
+		task := activities.ReconcileTask{Definition: r.task.Definition, Span: piece, Begun: begun, Running: r.running()}
 		if err := workflow.ExecuteActivity(r.step(ctx, planTime, verifyGiveUp, "look at "+piece.String()), steps.ReconcileIntervals, task).Get(ctx, &found); err != nil {
 			return err
 		}
 		r.report.Add(found)
 		r.show(ctx)
+		return nil
+	})
+}
+
+// inPieces calls each with so many intervals of the range as a step looks at, oldest first.
+func (r *reconciliation) inPieces(each func(piece export.Interval) error) error {
+	for from := r.report.Span.Start; from.Before(r.report.Span.End); {
+		piece := export.Interval{Start: from, End: from}
+		for n := 0; n < reconciledAtOnce && piece.End.Before(r.report.Span.End); n++ {
+			piece.End = r.grid.Containing(piece.End).End
+		}
+		if err := each(piece); err != nil {
+			return err
+		}
 		from = piece.End
 	}
 	return nil
+}
+
+// running finds the runs that are under way.
+func (r *reconciliation) running() activities.RunningQuery {
+	return activities.RunningQuery{
+		Query: RunsOf(r.task.Definition.Name) + ` AND ExecutionStatus = "Running"`, End: AttributeIntervalEnd.GetName(), Scheduled: scheduledStart.GetName(),
+	}
 }
 
 // span is the range, as of now.
@@ -149,8 +196,10 @@ func (r *reconciliation) compare(ctx workflow.Context) error {
 		})
 	}
 	group.Wait(ctx)
-	for _, findings := range found {
-		r.report.Found(findings)
+	for i, findings := range found {
+		if reason := r.report.Found(findings); reason != "" {
+			r.changed = append(r.changed, changedRun{chosen.Runs[i].Run, reason})
+		}
 	}
 	r.show(ctx)
 	return ctx.Err()
@@ -197,6 +246,19 @@ func (r *reconciliation) show(ctx workflow.Context) {
 		if count := r.report.Changed[change]; count > 0 {
 			fmt.Fprintf(&text, "- %s: %s\n", change, plural(count, "run"))
 		}
+	}
+	for _, revision := range r.report.Revisions {
+		if revision.Error == "" {
+			fmt.Fprintf(&text, "- exported again: %s, revision %d\n", revision.Run.Interval, revision.Revision)
+		} else {
+			fmt.Fprintf(&text, "- not to be exported again: %s (%s): %s\n", revision.Run.Interval, revision.Kind, revision.Error)
+		}
+	}
+	if left := r.report.Leftovers; left != nil {
+		fmt.Fprintf(&text, "- left over: %s, %s; removed: %d\n", plural(left.Found, "chunk"), bytes(left.Bytes), left.Removed)
+	}
+	if filling := r.report.Filling; filling != nil {
+		fmt.Fprintf(&text, "- filled by workflow %s: %s %s\n", filling.WorkflowID, filling.Span, filling.Note)
 	}
 	workflow.SetCurrentDetails(ctx, text.String())
 }

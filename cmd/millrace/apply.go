@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -23,7 +24,8 @@ func (p *program) apply() *cobra.Command {
 		Short:   "Make schedules of the exports in a file; shows a diff and asks",
 		Long: `Make the exports of a file into Temporal Schedules: what is new is created, what differs is updated,
 and what is the same is not touched. The differences are shown first, and asked about. A schedule
-that the file does not name is left alone. A paused schedule stays paused.
+that the file does not name is left alone. A paused schedule stays paused. A section reconcile of
+the file gives each export a second schedule, which reconciles it once a day.
 
 Temporal counts the times of an update from the update on. So where the new times have had something
 due since the last of the old ones, apply starts it; what was done already costs nothing. What falls
@@ -66,12 +68,17 @@ func (p *program) applyConfig(ctx context.Context, s *starter.Starter, loaded *c
 	if err != nil {
 		return err
 	}
+	nightly, err := s.DiffNightly(ctx, loaded.Exports, loaded.Reconcile)
+	if err != nil {
+		return err
+	}
+	changes = append(changes, nightly...)
 	if changes == nil {
 		changes = []starter.Change{} // in JSON a list, also when it is empty
 	}
 	var due []int
 	for i, change := range changes {
-		if change.Action == starter.ActionCreate || change.Action == starter.ActionUpdate {
+		if slices.Contains([]starter.Action{starter.ActionCreate, starter.ActionUpdate, starter.ActionDelete}, change.Action) {
 			due = append(due, i)
 		}
 	}
@@ -85,7 +92,12 @@ func (p *program) applyConfig(ctx context.Context, s *starter.Starter, loaded *c
 			}
 		}
 		for _, i := range due {
-			if changes[i], err = s.Apply(ctx, changes[i]); err != nil {
+			if i >= len(changes)-len(nightly) {
+				err = s.ApplyNightly(ctx, changes[i])
+			} else {
+				changes[i], err = s.Apply(ctx, changes[i])
+			}
+			if err != nil {
 				return fmt.Errorf("%w: changes before it are applied; call `millrace apply` again for the rest", err)
 			}
 			if !p.json {
@@ -101,7 +113,7 @@ func (p *program) applyConfig(ctx context.Context, s *starter.Starter, loaded *c
 
 func printChanges(w io.Writer, changes []starter.Change) {
 	mark := map[starter.Action]string{
-		starter.ActionCreate: "+", starter.ActionUpdate: "~", starter.ActionNone: "=", starter.ActionIgnore: "?",
+		starter.ActionCreate: "+", starter.ActionUpdate: "~", starter.ActionNone: "=", starter.ActionIgnore: "?", starter.ActionDelete: "-",
 	}
 	for _, change := range changes {
 		fmt.Fprintf(w, "%s %s  %s\n", mark[change.Action], change.Export, change.Action)
@@ -128,8 +140,11 @@ func printChanges(w io.Writer, changes []starter.Change) {
 
 func printApplied(w io.Writer, change starter.Change) {
 	done := "created"
-	if change.Action == starter.ActionUpdate {
+	switch change.Action {
+	case starter.ActionUpdate:
 		done = "updated"
+	case starter.ActionDelete:
+		done = "deleted"
 	}
 	fmt.Fprintf(w, "%s %s", done, change.Export)
 	if change.FilledFrom != nil {

@@ -55,6 +55,8 @@ var (
 
 	_ destinations.ReadsPublished = (*Destination)(nil)
 	_ destinations.Foretells      = (*Destination)(nil)
+
+	_ destinations.RemovesLeftovers = (*Destination)(nil)
 )
 
 // encoding is what Postgres reads; see assumptions/postgres_test.go.

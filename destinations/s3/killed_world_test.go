@@ -17,7 +17,7 @@ import (
 	"github.com/millrace/millrace/internal/failpoint"
 )
 
-// childVariable makes a process of this test binary do one run, or close its revision, and end.
+// childVariable makes a process of this test binary do one run, or close its revision, or remove what is left over, and end.
 const childVariable = "MILLRACE_TEST_S3_RUN"
 
 // childRun is what such a process is told.
@@ -26,6 +26,8 @@ type childRun struct {
 	Plan       export.Plan `json:"plan"`
 	// Close is set for a process that closes the revision instead.
 	Close *export.Closed `json:"close,omitempty"`
+	// Remove is set for one that removes what is left over instead.
+	Remove bool `json:"remove,omitempty"`
 }
 
 func init() {
@@ -50,6 +52,8 @@ func runAsChild(told string) int {
 	case err != nil:
 	case run.Close != nil:
 		_, err = destination.Close(context.Background(), *run.Close)
+	case run.Remove:
+		_, err = destination.(destinations.RemovesLeftovers).RemoveLeftovers(context.Background(), leftTask(true))
 	case run.Plan.Definition.Order != "":
 		_, err = runInOrder(context.Background(), destination, run.Plan)
 	default:

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
@@ -22,6 +23,8 @@ type object struct {
 	size     uint64
 	checksum string // CRC64NVME of the whole object in base64, or "" when the store keeps none
 	metadata map[string]string
+	// age is how long ago it was written, by the store's clock; 0 of a store that does not tell its time.
+	age time.Duration
 	// upload is set where the object is not made yet, and then alone.
 	upload string
 	// encrypted is by which algorithm the store says that it encrypted it, or "".
@@ -44,7 +47,13 @@ func (d *Destination) look(ctx context.Context, key string) (*object, error) {
 	case err != nil:
 		return nil, d.explain(ctx, "look for "+key, err)
 	}
+	now, told := awsmiddleware.GetServerTime(head.ResultMetadata)
+	age := time.Duration(0)
+	if told && head.LastModified != nil {
+		age = now.Sub(*head.LastModified)
+	}
 	return &object{
+		age:  age,
 		etag: aws.ToString(head.ETag), size: uint64(aws.ToInt64(head.ContentLength)),
 		checksum: aws.ToString(head.ChecksumCRC64NVME), metadata: head.Metadata,
 		encrypted: head.ServerSideEncryption,

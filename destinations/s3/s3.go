@@ -9,7 +9,7 @@
 // CompleteMultipartUpload, and CRC64NVME checksums of whole objects, kept and given back.
 //
 // The credentials need s3:ListBucket on the bucket, and s3:GetObject, s3:PutObject and s3:AbortMultipartUpload below the
-// prefix; a check needs s3:DeleteObject too, and the sweep of what killed processes left s3:ListBucketMultipartUploads.
+// prefix; a check and the removal of leftovers need s3:DeleteObject too, and the sweep of what killed processes left s3:ListBucketMultipartUploads.
 // What is left is an unfinished upload, which no reader sees: an export's next run takes it back after give_up_after, and
 // where there is none any more, a lifecycle rule of the bucket.
 package s3
@@ -56,6 +56,8 @@ var (
 	_ destinations.Destination  = (*Destination)(nil)
 	_ destinations.ShowsInOrder = (*Destination)(nil)
 	_ destinations.Foretells    = (*Destination)(nil)
+
+	_ destinations.RemovesLeftovers = (*Destination)(nil)
 )
 
 // open makes the destination. It reads no more than the process's own configuration; nothing is sent yet.

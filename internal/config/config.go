@@ -26,6 +26,8 @@ type Config struct {
 	Exports []export.Definition
 	// Models are the models of the user's own.
 	Models []export.Model
+	// Reconcile is how each export is reconciled once a day; nil when none is.
+	Reconcile *export.Nightly
 	// Backfills is how much the runs of the past may take.
 	Backfills Backfills
 
@@ -77,6 +79,7 @@ func Parse(path string, data []byte) (*Config, error) {
 		Connections []json.RawMessage `json:"connections"`
 		Exports     []json.RawMessage `json:"exports"`
 		Backfills   json.RawMessage   `json:"backfills"`
+		Reconcile   json.RawMessage   `json:"reconcile"`
 	}
 	if err := source.decode(source.json, &sections, ""); err != nil {
 		return nil, err
@@ -100,6 +103,9 @@ func Parse(path string, data []byte) (*Config, error) {
 		if err := config.addExport(raw, field("").key("exports").index(i)); err != nil {
 			return nil, err
 		}
+	}
+	if err := config.setReconcile(sections.Reconcile); err != nil {
+		return nil, err
 	}
 	return config, config.setBackfills(sections.Backfills)
 }

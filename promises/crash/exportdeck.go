@@ -39,6 +39,10 @@ var orderedBoundaries = []string{"s3.turn.put", "s3.turn.answered", "s3.show", "
 // redoBoundaries are those of a redo in a table with a run column, which no export of the harness has: a test kills at each.
 var redoBoundaries = []string{"postgres.former.removed"}
 
+// leftoverBoundaries are those of a reconciliation that removes what is left over, which is nothing that is younger than an hour:
+// tests kill at each.
+var leftoverBoundaries = []string{"s3.remove", "s3.removed", "postgres.leftover.drop", "postgres.leftover.dropped"}
+
 // ExportBoundaries are the boundaries of exports, in the order of a run.
 func ExportBoundaries() []string {
 	all := append(append(append([]string{}, storeBoundaries...), tableBoundaries...), ledgerBoundaries...)
