@@ -29,6 +29,8 @@ type Steps struct {
 	Bulk Bulk
 	// Findings counts what reconciliations find; nil counts nothing.
 	Findings *Findings
+	// Outages keeps runs from asking over and over a destination that is away; nil has each ask for itself.
+	Outages *Outages
 	// Log takes what is worth an operator's attention; nil means slog.Default.
 	Log *slog.Logger
 }
@@ -44,6 +46,9 @@ func (s *Steps) log() *slog.Logger {
 func (s *Steps) open(ctx context.Context, definition export.Definition) (destinations.Destination, export.Definition, error) {
 	definition, err := destinations.Normalize(definition)
 	if err != nil {
+		return nil, definition, err
+	}
+	if err := s.Outages.enter(ctx, asked{definition.Name, definition.Connection}); err != nil {
 		return nil, definition, err
 	}
 	destination, err := s.connect(ctx, definition.Name, definition.Connection, definition.Destination, definition.Settings, destinations.ShapeOf(definition))

@@ -4,64 +4,23 @@ package assumptions
 
 import (
 	"fmt"
-	"net"
-	"os/exec"
-	"path/filepath"
-	"strconv"
 	"testing"
 	"time"
 
 	"go.temporal.io/sdk/client"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	"github.com/millrace/millrace/internal/testworld"
 	"github.com/millrace/millrace/internal/testworld/testtemporal"
 )
 
 func stamp(t time.Time) *timestamppb.Timestamp { return timestamppb.New(t) }
 
-// server is a dev server of a test's own, which may be killed, and started again with what it had stored.
-type server struct {
-	t       *testing.T
-	folder  string
-	port    int
-	command *exec.Cmd
-}
-
-func (s *server) start() {
-	s.t.Helper()
-	s.command = exec.Command("temporal", "server", "start-dev", "--headless", "--ip", "127.0.0.1", "--port", strconv.Itoa(s.port),
-		"--db-filename", filepath.Join(s.folder, "temporal.db"), "--log-level", "never", "--disable-config-file", "--disable-config-env")
-	if err := s.command.Start(); err != nil {
-		s.t.Fatal(err)
-	}
-}
-
-func (s *server) kill() {
-	if s.command != nil {
-		_ = s.command.Process.Kill()
-		_ = s.command.Wait()
-		s.command = nil
-	}
-}
-
 // down kills the server for fifteen seconds while two schedules have something due each second, one with a catch-up window of an
 // hour and one with the least that there is.
 func down(t *testing.T) []finding {
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	own := &server{t: t, folder: t.TempDir(), port: free.Addr().(*net.TCPAddr).Port}
-	free.Close()
-	own.start()
-	t.Cleanup(own.kill)
-	var connected client.Client
-	testworld.Eventually(t, time.Minute, func() (err error) {
-		connected, err = client.Dial(client.Options{HostPort: "127.0.0.1:" + strconv.Itoa(own.port), Logger: testtemporal.Quiet{}})
-		return err
-	})
-	t.Cleanup(connected.Close)
+	own := testtemporal.NewServer(t)
+	own.Start()
+	connected := own.Dial()
 	// Nobody works for it: what is started waits, and that is enough.
 	of := func(window time.Duration) *trial {
 		s := trial{client: connected, namespace: client.DefaultNamespace}
@@ -71,10 +30,10 @@ func down(t *testing.T) []finding {
 	long, short := of(time.Hour), of(least)
 	long.nominals(3)
 	short.nominals(3)
-	own.kill()
+	own.Kill()
 	killed := time.Now()
 	long.until(killed.Add(15 * time.Second))
-	own.start()
+	own.Start()
 	long.eventually(func() error {
 		_, err := long.handle.Describe(t.Context())
 		return err

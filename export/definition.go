@@ -91,6 +91,9 @@ type Definition struct {
 	ChunkBytes uint64 `json:"chunk_bytes,omitempty"`
 	// GiveUpAfter bounds the retries of a run; 72h when left out.
 	GiveUpAfter Duration `json:"give_up_after,omitempty"`
+	// PauseAfter is for how long runs may have failed, by nothing but what the user has to mend, until the export is paused:
+	// "24h" when left out, PauseNever for never. See PausesAfter.
+	PauseAfter string `json:"pause_after,omitempty"`
 	// Proof is the level of proof before a run is published: ProofReadback, also when left out, or ProofStream.
 	Proof string `json:"proof,omitempty"`
 	// Order is OrderStrict for readers who take files as they appear: see InOrder. Left out, files appear in any order, and the
@@ -212,7 +215,7 @@ func marshalDefinition(d Definition, run inputOfRun) ([]byte, error) {
 }
 
 var definitionFields = []string{
-	"name", "title", "team", "model", "columns", "filters", "connection", "every", "offset", "time_zone", "chunk_rows", "chunk_bytes", "give_up_after", "proof", "order",
+	"name", "title", "team", "model", "columns", "filters", "connection", "every", "offset", "time_zone", "chunk_rows", "chunk_bytes", "give_up_after", "pause_after", "proof", "order",
 }
 
 func unmarshalDefinition(data []byte, d *Definition, run *inputOfRun) error {
@@ -314,7 +317,8 @@ func (d Definition) Validate() error {
 		return Errorf(KindConfig, "%sthe destination's block is missing: add one, for example \"s3\": {\"prefix\": \"events\"}", prefix)
 	}
 	_, err := d.Grid()
-	for _, err := range []error{err, d.Model.Validate(), validateFilters(d.Filters), d.validateColumns()} {
+	_, _, paused := d.PausesAfter()
+	for _, err := range []error{err, paused, d.Model.Validate(), validateFilters(d.Filters), d.validateColumns()} {
 		if err != nil {
 			return Errorf(KindConfig, "%s%w", prefix, err)
 		}

@@ -39,20 +39,21 @@ const (
 var kinds = []struct {
 	kind     Kind
 	after    After
+	pauses   bool
 	sentence string
 }{
-	{KindConfig, AfterEnds, "A definition, a connection or an argument is wrong, and has to be corrected."},
-	{KindAuth, AfterEnds, "The destination does not accept the credentials, and others have to be given."},
-	{KindPermission, AfterEnds, "The destination knows the credentials and does not allow them this, so a right has to be granted."},
-	{KindNotFound, AfterEnds, "A bucket, schema, table or database is not there, and has to be made or named right."},
-	{KindSchema, AfterEnds, "The target's columns or types do not fit the rows, and have to be changed."},
-	{KindData, AfterEnds, "A row cannot be stored as it is, or what is stored is not what was read."},
-	{KindQuota, AfterTriesAgain, "The destination is full or asks to slow down."},
-	{KindDestinationUnavailable, AfterTriesAgain, "The destination does not answer, or has trouble of its own."},
-	{KindSourceUnavailable, AfterTriesAgain, "ClickHouse does not answer, or broke off."},
-	{KindSourceBehind, AfterWaits, "Events of the interval may still arrive, so it is not exported yet."},
-	{KindCancelled, AfterStops, "Somebody cancelled the run, or its worker was told to stop."},
-	{KindInternal, AfterTriesAgain, "Something happened that Millrace does not expect; please report it."},
+	{KindConfig, AfterEnds, true, "A definition, a connection or an argument is wrong, and has to be corrected."},
+	{KindAuth, AfterEnds, true, "The destination does not accept the credentials, and others have to be given."},
+	{KindPermission, AfterEnds, true, "The destination knows the credentials and does not allow them this, so a right has to be granted."},
+	{KindNotFound, AfterEnds, true, "A bucket, schema, table or database is not there, and has to be made or named right."},
+	{KindSchema, AfterEnds, true, "The target's columns or types do not fit the rows, and have to be changed."},
+	{KindData, AfterEnds, false, "A row cannot be stored as it is, or what is stored is not what was read."},
+	{KindQuota, AfterTriesAgain, false, "The destination is full or asks to slow down."},
+	{KindDestinationUnavailable, AfterTriesAgain, false, "The destination does not answer, or has trouble of its own."},
+	{KindSourceUnavailable, AfterTriesAgain, false, "ClickHouse does not answer, or broke off."},
+	{KindSourceBehind, AfterWaits, false, "Events of the interval may still arrive, so it is not exported yet."},
+	{KindCancelled, AfterStops, false, "Somebody cancelled the run, or its worker was told to stop."},
+	{KindInternal, AfterTriesAgain, false, "Something happened that Millrace does not expect; please report it."},
 }
 
 // Kinds lists the closed set in the order of the documentation.
@@ -90,6 +91,18 @@ func (k Kind) Runbook() string {
 		return ""
 	}
 	return "docs/runbooks/" + string(k) + ".md"
+}
+
+// PausesExport tells the kinds of which nothing but failures, for as long as the export's pause_after, pauses the export: what its
+// user has to mend before any run can succeed. KindData is not among them, for it is about the rows of one interval, and the
+// fault may be ours; and what the world does never pauses an export.
+func (k Kind) PausesExport() bool {
+	for _, line := range kinds {
+		if line.kind == k {
+			return line.pauses
+		}
+	}
+	return false
 }
 
 // UserMustAct tells the kinds that no repetition mends: somebody must change a definition, a credential or the data.

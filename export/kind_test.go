@@ -12,6 +12,7 @@ func TestEachKindHasItsRule(t *testing.T) {
 		KindQuota: AfterTriesAgain, KindDestinationUnavailable: AfterTriesAgain, KindSourceUnavailable: AfterTriesAgain,
 		KindSourceBehind: AfterWaits, KindCancelled: AfterStops, KindInternal: AfterTriesAgain,
 	}
+	pauses := map[Kind]bool{KindConfig: true, KindAuth: true, KindPermission: true, KindNotFound: true, KindSchema: true}
 	if len(Kinds()) != len(want) {
 		t.Errorf("there are %d kinds, %d are expected", len(Kinds()), len(want))
 	}
@@ -22,6 +23,9 @@ func TestEachKindHasItsRule(t *testing.T) {
 		if kind.UserMustAct() != (want[kind] == AfterEnds) {
 			t.Errorf("%s: user must act: %t", kind, kind.UserMustAct())
 		}
+		if kind.PausesExport() != pauses[kind] {
+			t.Errorf("%s: pauses an export: %t", kind, kind.PausesExport())
+		}
 		if sentence := kind.Sentence(); !strings.HasSuffix(sentence, ".") || strings.ToUpper(sentence[:1]) != sentence[:1] {
 			t.Errorf("%s: %q is no sentence", kind, sentence)
 		}
@@ -30,7 +34,7 @@ func TestEachKindHasItsRule(t *testing.T) {
 		}
 	}
 	// An error's type in a history may be somebody else's.
-	if stranger := Kind("TimeoutError"); stranger.After() != AfterTriesAgain || stranger.Sentence() != "" || stranger.Runbook() != "" {
+	if stranger := Kind("TimeoutError"); stranger.After() != AfterTriesAgain || stranger.PausesExport() || stranger.Sentence() != "" || stranger.Runbook() != "" {
 		t.Errorf("what is no kind: %s, %q, %q", stranger.After(), stranger.Sentence(), stranger.Runbook())
 	}
 }

@@ -12,7 +12,7 @@ const shopEvents = `{"name":"shop-events","team":1,"model":"events","connection"
 func TestABadDefinitionIsToldByFieldValueAndRemedy(t *testing.T) {
 	for _, c := range []struct{ name, input, want string }{
 		{"unknown field", strings.Replace(shopEvents, `"every"`, `"evry":"1h","every"`, 1),
-			`export "shop-events": unknown field "evry": the fields are name, title, team, model, columns, filters, connection, every, offset, time_zone, chunk_rows, chunk_bytes, give_up_after, proof, order, start, end and redo_before in a run's input, and one block named after the destination, such as "s3"`},
+			`export "shop-events": unknown field "evry": the fields are name, title, team, model, columns, filters, connection, every, offset, time_zone, chunk_rows, chunk_bytes, give_up_after, pause_after, proof, order, start, end and redo_before in a run's input, and one block named after the destination, such as "s3"`},
 		{"no destination", strings.Replace(shopEvents, `,"s3":{"prefix":"events"}`, ``, 1),
 			`export "shop-events": the destination's block is missing: add one, for example "s3": {"prefix": "events"}`},
 		{"two destinations", strings.Replace(shopEvents, `"s3"`, `"gcs":{},"s3"`, 1),
@@ -39,6 +39,10 @@ func TestABadDefinitionIsToldByFieldValueAndRemedy(t *testing.T) {
 			`export "shop-events": time_zone: "Europe/Berlin" has no meaning for every "1h": only "1d" and "1w" follow a zone; leave it out, or use offset`},
 		{"an unknown proof", strings.Replace(shopEvents, `"every"`, `"proof":"none","every"`, 1),
 			`export "shop-events": proof: "none" is unknown: use "readback", or "stream" to leave out reading back`},
+		{"a pause after no time", strings.Replace(shopEvents, `"every"`, `"pause_after":"30s","every"`, 1),
+			`export "shop-events": pause_after: "30s" must be at least "1m", or "never"`},
+		{"a pause after no duration", strings.Replace(shopEvents, `"every"`, `"pause_after":"off","every"`, 1),
+			`export "shop-events": pause_after: "off" must be a time such as "24h", or "never"`},
 		{"an unknown order", strings.Replace(shopEvents, `"every"`, `"order":"loose","every"`, 1),
 			`export "shop-events": order: "loose" is unknown: use "strict", or leave it out where nobody takes files as they appear`},
 		{"an unknown zone", strings.Replace(strings.Replace(shopEvents, `"every"`, `"time_zone":"Mars/Base","every"`, 1), "1h", "1d", 1),

@@ -26,6 +26,9 @@ type slowWay struct {
 	// looks makes it hold up every request that looks at a file, until its client gives it up; held counts them.
 	looks atomic.Bool
 	held  atomic.Int64
+	// away makes it break off every request, as a store does that is down behind a proxy; asked counts what comes meanwhile.
+	away  atomic.Bool
+	asked atomic.Int64
 	// parts counts the parts that came.
 	parts atomic.Int64
 	// goOn is closed to let those go on that are held up.
@@ -49,6 +52,10 @@ func newSlowWay(t *testing.T, endpoint string) *slowWay {
 		ErrorLog: log.New(io.Discard, "", 0),
 	}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if way.away.Load() {
+			way.asked.Add(1)
+			panic(http.ErrAbortHandler)
+		}
 		if r.Method == http.MethodHead && way.looks.Load() {
 			way.held.Add(1)
 			<-r.Context().Done()

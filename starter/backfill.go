@@ -68,10 +68,20 @@ func (s *Starter) joinBackfill(ctx context.Context, id string, wanted export.Bac
 		return Started{}, fmt.Errorf("read how the backfill %s was started: %w", id, err)
 	}
 	if !sameBackfill(under, wanted) {
-		name := wanted.Definition.Name
-		return Started{}, export.Errorf(export.KindConfig, "another backfill of export %q is under way, as workflow %s, of another range or with other flags: see it by `millrace backfill %s --follow`; wait for it, or end it by `millrace backfill %s --cancel`", name, id, name, name)
+		return Started{}, export.Errorf(export.KindConfig, "%w", &OtherBackfillError{Export: wanted.Definition.Name, WorkflowID: id})
 	}
 	return Started{WorkflowID: id, RunID: attributes.GetOriginalExecutionRunId(), Joined: true}, nil
+}
+
+// OtherBackfillError says that a backfill of another range, or with other flags, is under way.
+type OtherBackfillError struct {
+	Export     string
+	WorkflowID string
+}
+
+// Error says what to do about it.
+func (e *OtherBackfillError) Error() string {
+	return fmt.Sprintf("another backfill of export %q is under way, as workflow %[2]s, of another range or with other flags: see it by `millrace backfill %[1]s --follow`; wait for it, or end it by `millrace backfill %[1]s --cancel`", e.Export, e.WorkflowID)
 }
 
 // sameBackfill tells whether two backfills have the same to do. How many runs are under way at once is not part of it; of two redos,

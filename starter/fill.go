@@ -9,6 +9,8 @@ import (
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/millrace/millrace/internal/schedules"
 )
 
 // fill has a schedule start what its times have had due from a moment on, and looks whether it has begun: of several requests at
@@ -16,7 +18,7 @@ import (
 // cannot look.
 func (s *Starter) fill(ctx context.Context, name string, from time.Time, overlap enumspb.ScheduleOverlapPolicy) error {
 	handle := s.Temporal.ScheduleClient().GetHandle(ctx, name)
-	for range requestTries {
+	for range schedules.Tries {
 		until := time.Now()
 		before, err := s.firstStarts(ctx, name, from, until)
 		if err != nil {
@@ -33,7 +35,7 @@ func (s *Starter) fill(ctx context.Context, name string, from time.Time, overlap
 		}
 	}
 	return fmt.Errorf("schedule %q has taken up none of %d requests to start what its times have had due since %s: start it by `millrace backfill %s --start TIME --end TIME`",
-		name, requestTries, from.UTC().Format(time.RFC3339), name)
+		name, schedules.Tries, from.UTC().Format(time.RFC3339), name)
 }
 
 // seenStarts is how many of the starts that a fill begins with are looked at: it begins with the first ones, at ten a second.
@@ -84,7 +86,7 @@ func (s *Starter) latest(ctx context.Context, id string) (run string, running bo
 
 // hasBegun waits for a while until one of the first starts is there that was not before, or is held back behind others.
 func (s *Starter) hasBegun(ctx context.Context, name string, before map[string]string, overlap enumspb.ScheduleOverlapPolicy) (bool, error) {
-	return takenUp(ctx, func() (bool, error) {
+	return schedules.TakenUp(ctx, func() (bool, error) {
 		for id, was := range before {
 			if run, _, err := s.latest(ctx, id); err != nil || run != was {
 				return err == nil, err
@@ -107,37 +109,18 @@ func (s *Starter) awaitUpdate(ctx context.Context, name string, before client.Sc
 		return !now.Info.LastUpdateAt.Equal(before.Info.LastUpdateAt)
 	})
 	if err == nil && !done {
-		err = fmt.Errorf("schedule %q has not taken up its update within %s: call `millrace apply` again", name, takenUpWithin)
+		err = fmt.Errorf("schedule %q has not taken up its update within %s: call `millrace apply` again", name, schedules.TakenUpWithin)
 	}
 	return err
 }
 
 // described waits for a while until a schedule is as is wanted.
 func (s *Starter) described(ctx context.Context, name string, holds func(*client.ScheduleDescription) bool) (bool, error) {
-	return takenUp(ctx, func() (bool, error) {
+	return schedules.TakenUp(ctx, func() (bool, error) {
 		now, err := s.Temporal.ScheduleClient().GetHandle(ctx, name).Describe(ctx)
 		if err != nil {
 			return false, fmt.Errorf("read schedule %q: %w", name, err)
 		}
 		return holds(now), nil
 	})
-}
-
-// takenUp looks, for as long as a schedule may take to take something up, whether it has.
-func takenUp(ctx context.Context, look func() (bool, error)) (bool, error) {
-	again := time.NewTicker(50 * time.Millisecond)
-	defer again.Stop()
-	enough := time.After(takenUpWithin)
-	for {
-		if has, err := look(); has || err != nil {
-			return has, err
-		}
-		select {
-		case <-again.C:
-		case <-enough:
-			return false, nil
-		case <-ctx.Done():
-			return false, ctx.Err()
-		}
-	}
 }

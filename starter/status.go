@@ -26,10 +26,29 @@ type ExportStatus struct {
 	Next *time.Time `json:"next,omitempty"`
 	// Running is how many runs are under way, those included that no worker has taken up yet.
 	Running int `json:"running"`
+	// Waits is what the run that has been under way for longest waits for, or fails at over and over; nil when none does.
+	Waits *Waits `json:"waits,omitempty"`
+	// Backfill is the export's backfill, nil when none is under way.
+	Backfill *BackfillStatus `json:"backfill,omitempty"`
+	// LeftOut counts the starts that the schedule has left out.
+	LeftOut LeftOut `json:"left_out"`
 	// Warnings say in which way the schedule loses, or has lost, intervals.
 	Warnings []string `json:"warnings,omitempty"`
-	// Last are the latest runs, by start.
+	// Latest is the latest run of the latest interval; nil when there was no run yet.
+	Latest *RunStatus `json:"latest,omitempty"`
+	// Last are the latest runs, by start. While a backfill is under way these are mostly its own.
 	Last []RunStatus `json:"last"`
+}
+
+// LeftOut is what a schedule has left out since it was made, by Temporal's own counters. Each start is an interval that the schedule
+// never comes back to.
+type LeftOut struct {
+	// MissedCatchupWindow were due while Temporal was down for longer than the catch-up window.
+	MissedCatchupWindow int64 `json:"missed_catchup_window"`
+	// OverlapSkipped were due while a run was going, and the overlap policy did not wait.
+	OverlapSkipped int64 `json:"overlap_skipped"`
+	// BufferDropped were due while a thousand waited for their turn already; of schedules that hold back.
+	BufferDropped int64 `json:"buffer_dropped"`
 }
 
 // RunStatus is one execution of a run, as Temporal has it.
@@ -91,7 +110,8 @@ func (s *Starter) Export(ctx context.Context, name string, limit int) (ExportSta
 	if err != nil {
 		return status, err
 	}
-	status.Warnings = append(status.Warnings, warnings(name, description, dropped)...)
+	status.LeftOut = LeftOut{int64(description.Info.NumActionsMissedCatchupWindow), int64(description.Info.NumActionsSkippedOverlap), dropped}
+	status.Warnings = append(status.Warnings, warnings(name, description, status.LeftOut)...)
 	switch found, err := s.found(ctx, name); {
 	case err != nil:
 		return status, err
@@ -106,8 +126,45 @@ func (s *Starter) Export(ctx context.Context, name string, limit int) (ExportSta
 		return status, fmt.Errorf("count the running runs of export %q: %w", name, err)
 	}
 	status.Running = int(running.GetCount())
-	status.Last, err = s.Runs(ctx, name, limit)
+	if status.Last, err = s.Runs(ctx, name, limit); err != nil {
+		return status, err
+	}
+	if status.Latest, err = s.latestInterval(ctx, status); err != nil {
+		return status, err
+	}
+	if status.Running > 0 {
+		if status.Waits, err = s.waits(ctx, name); err != nil {
+			return status, err
+		}
+	}
+	status.Backfill, err = s.backfillStatus(ctx, name)
 	return status, err
+}
+
+// recentIntervals is how many intervals back the run of the latest interval is looked for: runs of a backfill are not among those,
+// unless it has come to the present.
+const recentIntervals = 3
+
+// latestInterval is the latest run of the latest interval that has one.
+func (s *Starter) latestInterval(ctx context.Context, status ExportStatus) (*RunStatus, error) {
+	runs := status.Last
+	if grid, err := status.Definition.Grid(); err == nil {
+		since := time.Now().Add(-recentIntervals * grid.Every()).UTC().Format(time.RFC3339)
+		recent, err := s.listRuns(ctx, status.Definition.Name, fmt.Sprintf(" AND (%s > %q OR TemporalScheduledStartTime > %q)", workflows.AttributeIntervalEnd.GetName(), since, since), 100)
+		if err != nil {
+			return nil, err
+		}
+		if len(recent) > 0 {
+			runs = recent
+		}
+	}
+	var latest *RunStatus
+	for i := range runs { // the latest start is the first
+		if latest == nil || runs[i].End.After(latest.End) {
+			latest = &runs[i]
+		}
+	}
+	return latest, nil
 }
 
 // dropped is how many starts a schedule has dropped because it held back too many, of one that holds back at all.
@@ -123,7 +180,7 @@ func (s *Starter) dropped(ctx context.Context, name string, policy enumspb.Sched
 }
 
 // warnings names what makes a schedule lose intervals, and what it lost.
-func warnings(name string, description *client.ScheduleDescription, dropped int64) []string {
+func warnings(name string, description *client.ScheduleDescription, left LeftOut) []string {
 	var found []string
 	switch policy := description.Schedule.Policy.Overlap; policy {
 	case enumspb.SCHEDULE_OVERLAP_POLICY_ALLOW_ALL, enumspb.SCHEDULE_OVERLAP_POLICY_BUFFER_ALL:
@@ -140,9 +197,9 @@ func warnings(name string, description *client.ScheduleDescription, dropped int6
 		count int64
 		why   string
 	}{
-		{int64(description.Info.NumActionsMissedCatchupWindow), "lost, for Temporal was down longer than the catch-up window"},
-		{int64(description.Info.NumActionsSkippedOverlap), "skipped, for a run was still going"},
-		{dropped, "dropped, for a thousand waited already"},
+		{left.MissedCatchupWindow, "lost, for Temporal was down longer than the catch-up window"},
+		{left.OverlapSkipped, "skipped, for a run was still going"},
+		{left.BufferDropped, "dropped, for a thousand waited already"},
 	} {
 		if lost.count > 0 {
 			found = append(found, fmt.Sprintf("%d starts were %s: `millrace reconcile %s --fill` finds and fills what is missing", lost.count, lost.why, name))
@@ -154,9 +211,14 @@ func warnings(name string, description *client.ScheduleDescription, dropped int6
 // Runs lists the latest executions of an export's runs, by start, as Temporal's visibility knows them; it may lag by
 // a second. The ledger knows published runs for longer.
 func (s *Starter) Runs(ctx context.Context, name string, limit int) ([]RunStatus, error) {
+	return s.listRuns(ctx, name, "", limit)
+}
+
+// listRuns lists those of an export's runs that a further condition leaves.
+func (s *Starter) listRuns(ctx context.Context, name, and string, limit int) ([]RunStatus, error) {
 	answer, err := s.Temporal.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{
 		PageSize: int32(limit),
-		Query:    workflows.RunsOf(name),
+		Query:    workflows.RunsOf(name) + and,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("list the runs of export %q: %w", name, err)

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/client"
 
 	"github.com/millrace/millrace/export"
@@ -34,6 +35,26 @@ func TestARunThatWaitsForAWorkerIsCounted(t *testing.T) {
 		}
 		if status.Running != 1 || len(status.Last) != 1 || status.Last[0].End.IsZero() {
 			return fmt.Errorf("%d running, latest %+v", status.Running, status.Last)
+		}
+		return nil
+	})
+	// A backfill's runs are later ones, but of earlier intervals.
+	old := time.Date(2026, 3, 1, 1, 0, 0, 0, time.UTC)
+	if err := starts.Temporal.ScheduleClient().GetHandle(t.Context(), definition.Name).Backfill(t.Context(), client.ScheduleBackfillOptions{
+		Backfill: []client.ScheduleBackfill{{Start: old, End: old, Overlap: enumspb.SCHEDULE_OVERLAP_POLICY_ALLOW_ALL}},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	testworld.Eventually(t, 20*time.Second, func() error {
+		status, err := starts.Export(t.Context(), definition.Name, 1)
+		if err != nil {
+			return err
+		}
+		if status.Running != 2 || len(status.Last) != 1 || !status.Last[0].End.Equal(old) {
+			return fmt.Errorf("%d running, latest %+v", status.Running, status.Last)
+		}
+		if status.Latest == nil || time.Since(status.Latest.End) > time.Hour {
+			t.Fatalf("the run of the latest interval is %+v", status.Latest)
 		}
 		return nil
 	})

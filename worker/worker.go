@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/interceptor"
 	sdk "go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
 
@@ -103,7 +104,8 @@ const heartbeatThrottle = 5 * time.Second
 
 // Register adds the workflows and activities of Millrace, under their stable names, to a worker. A company that runs
 // a worker of its own calls it once for each of the task queues millrace, millrace-live and millrace-bulk. With worker
-// deployment versioning the three are of the same version, and runs go over to the version that becomes current.
+// deployment versioning the three are of the same version, and runs go over to the version that becomes current. Steps with
+// Outages want those workers to have the interceptor of it.
 func Register(registry sdk.Registry, steps *activities.Steps) {
 	for name, story := range map[string]any{
 		workflows.NameExport: workflows.Export, workflows.NameBackfill: workflows.Backfill,
@@ -145,6 +147,10 @@ func Run(ctx context.Context, config Config) error {
 	if err != nil {
 		return err
 	}
+	watch, err := newSchedulesWatch(config, log)
+	if err != nil {
+		return err
+	}
 	steps := *config.Steps
 	steps.Bulk = activities.Bulk{Queue: workflows.QueueBulk, Governor: governs, Reads: reads}
 	if steps.Findings == nil {
@@ -152,10 +158,14 @@ func Run(ctx context.Context, config Config) error {
 			return err
 		}
 	}
+	if steps.Outages == nil {
+		steps.Outages = &activities.Outages{}
+	}
 	config.Steps = &steps
 	looking, stopLooking := context.WithCancel(context.Background())
 	var looked sync.WaitGroup
 	looked.Go(func() { governs.Run(looking) })
+	looked.Go(func() { watch.run(looking) })
 	defer looked.Wait()
 	defer stopLooking()
 	broken := make(chan error, 3)
@@ -213,6 +223,7 @@ func newWorker(config Config, queue string, slots int, broken chan<- error) sdk.
 		DefaultHeartbeatThrottleInterval:   heartbeatThrottle,
 		WorkerStopTimeout:                  stopTimeout,
 		DeploymentOptions:                  config.Deployment.options(),
+		Interceptors:                       []interceptor.WorkerInterceptor{config.Steps.Outages.Interceptor()},
 		// Workflows live on the control queue alone; the others have chunks and nothing else.
 		DisableWorkflowWorker: queue != workflows.QueueControl,
 		OnFatalError:          func(err error) { broken <- err },

@@ -59,6 +59,8 @@ type exportRun struct {
 	replaces *export.Replacement
 	queue    string
 	priority int
+	// scheduled tells that the export's schedule started the run, and neither a person nor a backfill.
+	scheduled bool
 	// definitionHash is that of the definition with its destination's defaults, once FindPublished has told it.
 	definitionHash string
 	// plan is the plan that holds, once PrepareRun has told it.
@@ -122,6 +124,7 @@ func newExportRun(ctx workflow.Context, text json.RawMessage) (*exportRun, error
 		run:        export.Run{Export: definition.Name, Interval: interval, Revision: export.FirstRevision},
 		queue:      QueueLive,
 		priority:   priorityLive,
+		scheduled:  asked == nil,
 	}
 	switch {
 	case input.Backfill != "":
@@ -345,7 +348,11 @@ func (r *exportRun) fail(ctx workflow.Context, cause error) error {
 	if err := workflow.ExecuteActivity(saying("write the ledger row of the failure"), steps.RecordFailure, failed).Get(tidy, nil); err != nil {
 		logger.Warn("write the ledger row of a failed run", "error", err)
 	}
-	workflow.SetCurrentDetails(tidy, r.failureDetails(kind, message))
+	details := r.failureDetails(kind, message)
+	if pause := r.pauseExport(ctx, saying("see whether the export is to be paused"), kind); pause != nil {
+		details += fmt.Sprintf("\n**The export is paused:** %s\n", pause)
+	}
+	workflow.SetCurrentDetails(tidy, details)
 	if temporal.IsCanceledError(cause) {
 		return cause // so that Temporal shows the run as canceled and not as failed
 	}

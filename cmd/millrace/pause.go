@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/user"
@@ -78,10 +79,16 @@ paused already.`,
 // tellRunning says what goes on in spite of a pause.
 func (p *program) tellRunning(ctx context.Context, s *starter.Starter, name string) error {
 	status, err := s.Export(ctx, name, 1)
-	if err == nil && status.Running > 0 {
+	if err != nil {
+		return err
+	}
+	if status.Running > 0 {
 		fmt.Fprintf(p.out, "%s under way, and not stopped by this\n", are(status.Running, "run"))
 	}
-	return err
+	if status.Backfill != nil {
+		fmt.Fprintf(p.out, "a backfill goes on, and is paused by: millrace backfill %s --pause\n", name)
+	}
+	return nil
 }
 
 // are is "1 run is", "2 runs are".
@@ -100,8 +107,10 @@ func (p *program) resume() *cobra.Command {
 		Short:   "Have a paused export go on, and say what the pause left out",
 		Long: `Resume the schedule of an export that is paused: it starts what falls due from now on. What fell due
 in the pause is not started. If the export was paused by millrace pause, it is known what that was:
-the answer names the range, and the command that fills it, which --fill gives at once. Exit code 3
-says that it was not paused.`,
+the answer names the range, and the command that fills it, which --fill gives at once. If Millrace
+paused it, because its runs failed and only its user could mend that, the range begins with the
+first that failed. Exit code 3 says that it was not paused, or that --fill started nothing, for
+another backfill is under way.`,
 		Example: `  millrace resume shop-events
   millrace resume shop-events --fill`,
 		Args: exactly(1, "the name of an export"),
@@ -119,16 +128,24 @@ says that it was not paused.`,
 				}
 				answer := answerOf(args[0], false, resumed.Pause)
 				answer.Missed = resumed.Missed
+				var other *starter.OtherBackfillError
 				if fill && resumed.Missed != nil {
-					if answer.Backfill, err = fillMissed(cmd.Context(), s, args[0], *resumed.Missed); err != nil {
+					answer.Backfill, err = fillMissed(cmd.Context(), s, args[0], *resumed.Missed)
+					if err != nil && !errors.As(err, &other) {
 						return fmt.Errorf("%s goes on, but what fell due in the pause is not filled: %w; fill it: millrace backfill %s --start %s --end %s",
 							args[0], err, args[0], clock(resumed.Missed.Start), clock(resumed.Missed.End))
 					}
 				}
 				if p.json {
-					return p.printJSON(answer)
+					if err := p.printJSON(answer); err != nil {
+						return err
+					}
+				} else {
+					p.printResumed(args[0], resumed, answer.Backfill)
 				}
-				p.printResumed(args[0], resumed, answer.Backfill)
+				if other != nil {
+					return negative{fmt.Sprintf("it is not filled now, for another backfill is under way: fill it when that has ended, which `millrace backfill %s --follow` shows", args[0])}
+				}
 				return nil
 			})
 		},
@@ -151,9 +168,13 @@ func (p *program) printResumed(name string, resumed starter.Resumed, backfill st
 	fmt.Fprintf(p.out, "%s goes on. It was paused: %s\n", name, resumed.Pause)
 	switch missed := resumed.Missed; {
 	case backfill != "":
-		fmt.Fprintf(p.out, "What fell due meanwhile, %s to %s, is being filled by workflow %s:\n  millrace backfill %s --follow\n", clock(missed.Start), clock(missed.End), backfill, name)
+		fmt.Fprintf(p.out, "What is missing, %s to %s, is being filled by workflow %s:\n  millrace backfill %s --follow\n", clock(missed.Start), clock(missed.End), backfill, name)
 	case missed != nil:
-		fmt.Fprintf(p.out, "What fell due meanwhile was not started. To fill it:\n  millrace backfill %s --start %s --end %s\n", name, clock(missed.Start), clock(missed.End))
+		what := "What fell due meanwhile was not started."
+		if !resumed.Pause.From.IsZero() {
+			what = "What failed before, and what fell due meanwhile, is not exported."
+		}
+		fmt.Fprintf(p.out, what+" To fill it:\n  millrace backfill %s --start %s --end %s\n", name, clock(missed.Start), clock(missed.End))
 	case resumed.Pause.Since.IsZero():
 		fmt.Fprintf(p.out, "Since when is not known. What fell due meanwhile was not started; this finds and fills what is missing:\n  millrace reconcile %s --fill\n", name)
 	default:

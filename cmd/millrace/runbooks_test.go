@@ -100,10 +100,11 @@ func between(t *testing.T, page, text, from, to, new string) string {
 }
 
 func TestEachKindHasARunbookWithAllItsCodes(t *testing.T) {
-	index := "\n| kind | what it means | then the run |\n|---|---|---|\n"
+	index := "\n| kind | what it means | then the run | pauses the export |\n|---|---|---|---|\n"
 	listed := 0
 	for _, kind := range export.Kinds() {
-		index += fmt.Sprintf("| [`%s`](%[1]s.md) | %s | %s |\n", kind, kind.Sentence(), kind.After())
+		pauses := map[bool]string{true: "yes", false: "no"}[kind.PausesExport()]
+		index += fmt.Sprintf("| [`%s`](%[1]s.md) | %s | %s | %s |\n", kind, kind.Sentence(), kind.After(), pauses)
 		page := root + kind.Runbook()
 		text := read(t, page)
 		codes := codesOf(t, kind)

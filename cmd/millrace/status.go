@@ -13,6 +13,7 @@ import (
 	"github.com/millrace/millrace/export"
 	"github.com/millrace/millrace/ingest/broker"
 	"github.com/millrace/millrace/internal/config"
+	"github.com/millrace/millrace/internal/telemetry"
 	"github.com/millrace/millrace/starter"
 )
 
@@ -54,7 +55,8 @@ func (p *program) status() *cobra.Command {
 		GroupID: groupWork,
 		Short:   "Show how exports stand, or one export's latest runs",
 		Long: `Show how all exports stand, or one of them with its latest runs: when the next is due, how many are
-under way, how the last ones ended. Schedules that lose intervals are warned of. Runs wait for the
+under way, how the latest interval fared, what the oldest run waits for, and where a backfill
+stands. Schedules that lose intervals, or have lost some, are warned of. Runs wait for the
 watermark, which is shown as well; it is asked of ClickHouse, by the addresses in the environment.`,
 		Example: `  millrace status
   millrace status shop-events --limit 20
@@ -155,8 +157,7 @@ func (p *program) printStatus(answer statusAnswer, single bool) {
 	listed := table{columns: []column{{header: "EXPORT"}, {header: "EVERY", spare: 1}, {header: "TEAM", spare: 3}, {header: "TO", spare: 2}, {header: "NEXT"}, {header: "RUNNING"}, {header: "LAST"}}}
 	for _, export := range answer.Exports {
 		last := cell{text: "-"}
-		if len(export.Last) > 0 {
-			run := export.Last[0]
+		if run := export.Latest; run != nil {
 			status, end := strings.ToLower(run.Status)+" ", moment(run.End)
 			last = cell{text: status + end.text, short: status + cmp.Or(end.short, end.text)}
 		}
@@ -167,10 +168,16 @@ func (p *program) printStatus(answer statusAnswer, single bool) {
 		}})
 	}
 	listed.print(p.out)
+	for _, export := range answer.Exports {
+		for _, line := range underWay(export) {
+			p.printLine(line)
+		}
+	}
 	if single {
 		fmt.Fprintln(p.out)
 		if one := answer.Exports[0]; one.Paused {
-			fmt.Fprintf(p.out, "%s\n\n", pausedLine(one))
+			p.printLine(pausedLine(one))
+			fmt.Fprintln(p.out)
 		}
 		p.printLastRuns(answer.Exports[0])
 	}
@@ -179,6 +186,33 @@ func (p *program) printStatus(answer statusAnswer, single bool) {
 			fmt.Fprintf(p.err, "warning: export %s: %s\n", export.Definition.Name, warning)
 		}
 	}
+}
+
+// printLine prints a sentence, wrapped on a terminal.
+func (p *program) printLine(text string) {
+	if width := telemetry.Columns(p.out); width > 0 {
+		text = strings.Join(wrapped(text, width), "\n")
+	}
+	fmt.Fprintln(p.out, text)
+}
+
+// underWay says what an export's oldest run waits for, and where its backfill stands.
+func underWay(export starter.ExportStatus) (lines []string) {
+	if waits := export.Waits; waits != nil {
+		how := ", which is under way"
+		if waits.Next != nil {
+			how = ", the next at " + clock(*waits.Next)
+		}
+		lines = append(lines, fmt.Sprintf("%s: a run waits since %s: %s: %s (attempt %s of %s%s)", export.Definition.Name, clock(waits.Since), waits.Kind, waits.Error, count(waits.Attempt), waits.Step, how))
+	}
+	if backfill := export.Backfill; backfill != nil {
+		stands := "workflow " + backfill.WorkflowID + "; no worker tells where it stands"
+		if backfill.Progress != nil {
+			stands = backfillLine(*backfill.Progress)
+		}
+		lines = append(lines, fmt.Sprintf("%s: a backfill is under way: %s", export.Definition.Name, stands))
+	}
+	return lines
 }
 
 // pausedLine says of a paused export why, and by whom and since when as far as that is known.
