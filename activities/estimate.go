@@ -3,6 +3,7 @@ package activities
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"go.temporal.io/sdk/activity"
 
@@ -164,9 +165,9 @@ func (e *estimator) lookBack(ctx context.Context) error {
 		return err
 	}
 	e.answer.Published = published
-	rows := make([]uint64, len(e.counted))
-	for i, counted := range e.counted {
-		rows[i] = counted.Rows
+	rows, err := e.left(ctx)
+	if err != nil {
+		return err
 	}
 	for _, whose := range []struct{ of, name string }{{export.OfExport, e.definition.Name}, {export.OfAll, ""}} {
 		runs, err := e.Events.Runs(ctx, eventstore.RunFilter{Export: whose.name, Limit: recentRuns})
@@ -176,7 +177,7 @@ func (e *estimator) lookBack(ctx context.Context) error {
 		var past []export.Pace
 		for _, run := range runs {
 			if run.Status == eventstore.StatusPublished {
-				past = append(past, export.Pace{Rows: run.Rows, Took: run.PublishedAt.Sub(run.StartedAt)})
+				past = append(past, export.Pace{Rows: run.Rows, Took: took(run)})
 			}
 		}
 		if e.answer.Duration = export.NewForecast(whose.of, past, rows); e.answer.Duration != nil {
@@ -184,6 +185,39 @@ func (e *estimator) lookBack(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// left are the rows of each interval that the ledger does not have as published.
+func (e *estimator) left(ctx context.Context) ([]uint64, error) {
+	recorded, err := e.Events.RecordedWithin(ctx, e.definition.Name, e.answer.Span)
+	if err != nil {
+		return nil, err
+	}
+	published := map[string]bool{}
+	for _, one := range recorded {
+		published[one.Key()] = one.Published > 0
+	}
+	var rows []uint64
+	for _, counted := range e.counted {
+		if !published[counted.Interval.Key()] {
+			rows = append(rows, counted.Rows)
+			e.answer.Left.Runs++
+			e.answer.Left.Rows += counted.Rows
+		}
+	}
+	return rows, nil
+}
+
+// took is how long a published run took, without its wait for the watermark: from its plan to its publication, or what its steps
+// took, and its start and the ways between them with it.
+func took(run eventstore.LedgerRow) time.Duration {
+	var steps time.Duration
+	for step, millis := range run.Durations {
+		if step != "waiting" {
+			steps += time.Duration(millis) * time.Millisecond
+		}
+	}
+	return max(run.PublishedAt.Sub(run.StartedAt), steps)
 }
 
 // sampleRows takes some rows of a piece that was encoded, or of the first interval that has any.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -62,7 +63,7 @@ func (w *World) recordLocked() error {
 	if err := replaceFile(w.recordFile(), content); err != nil {
 		return fmt.Errorf("write the record of the world: %w", err)
 	}
-	if err := replaceFile(w.envFile(), []byte(exportLines(w.variables)+pathLine(w.path))); err != nil {
+	if err := replaceFile(w.envFile(), []byte(exportLines(w.variables)+pathLine(withOurs(w.path)))); err != nil {
 		return fmt.Errorf("write the variables of the world: %w", err)
 	}
 	return nil
@@ -71,6 +72,16 @@ func (w *World) recordLocked() error {
 func (w *World) recordFile() string { return filepath.Join(w.dir, "world.json") }
 
 func (w *World) envFile() string { return filepath.Join(w.dir, "world.env") }
+
+// withOurs adds the folder of devstack itself, where `make` puts the programs of Millrace, so that a shell which sources the world
+// has them by the names that messages call them.
+func withOurs(dirs []string) []string {
+	own, err := os.Executable()
+	if err != nil {
+		return dirs
+	}
+	return append(slices.Clone(dirs), filepath.Dir(own))
+}
 
 // pathLine puts the tools before what is on the sourcing shell's own PATH.
 func pathLine(dirs []string) string {
@@ -112,5 +123,5 @@ func (w *World) announce(after time.Duration) {
 		}
 	}
 	fmt.Printf("All parts answer after %s:\n\n%s\nState and logs are in %s.\nIn another shell:\n\n  . %s\n\nwhich says:\n\n%s%s\nCtrl-C takes everything down.\n",
-		after, b.String(), w.dir, shellQuote(w.envFile()), exportLines(w.variables), pathLine(w.path))
+		after, b.String(), w.dir, shellQuote(w.envFile()), exportLines(w.variables), pathLine(withOurs(w.path)))
 }

@@ -112,10 +112,12 @@ type Estimate struct {
 	Encoded   Encoded   `json:"encoded,omitzero"`
 	// Source is what ClickHouse reads for it, each time that it is read: to plan, to write, to hash, and to read back.
 	Source SourceRead `json:"source"`
-	// Duration is how long the runs take, one after the other; nil when the ledger knows of none that had rows.
+	// Duration is how long the runs take that are left, one after the other; nil when none is left, or when the ledger knows of none
+	// that had rows.
 	Duration *Forecast `json:"duration,omitempty"`
-	// Published is what the ledger has as published in the range: such runs end at once and write nothing.
+	// Published is what the ledger has as published in the range: such runs end at once and write nothing. Left are the others.
 	Published PublishedRuns `json:"published"`
+	Left      RunsLeft      `json:"left"`
 	// Incomplete says why rows may still be added to the range; empty when it is complete.
 	Incomplete string `json:"incomplete,omitempty"`
 	// Destination is how the rows would stand there.
@@ -163,6 +165,12 @@ type PublishedRuns struct {
 	Runs  int    `json:"runs"`
 	Rows  uint64 `json:"rows"`
 	Bytes uint64 `json:"bytes"`
+}
+
+// RunsLeft is what of a range the ledger does not have as published.
+type RunsLeft struct {
+	Runs int    `json:"runs"`
+	Rows uint64 `json:"rows"`
 }
 
 // Arrangement is how rows would stand at a destination.

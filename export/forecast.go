@@ -89,7 +89,9 @@ func seconds(s float64) time.Duration {
 	return time.Duration(s * float64(time.Second))
 }
 
-// rounded leaves as many digits as a forecast has.
+// Rounded leaves as many digits as a forecast has.
+func (d Duration) Rounded() Duration { return rounded(time.Duration(d)) }
+
 func rounded(d time.Duration) Duration {
 	unit := 100 * time.Millisecond
 	switch {

@@ -55,9 +55,9 @@ does.
 
 Ctrl-C stops following; the backfill goes on. Called again with the same range it is followed again.
 
-What is under way is shown by --follow, and led by --pause, --resume, --set-parallel and --cancel,
-the first and the last with a --note for others to read. --cancel cancels its runs, too; what they
-had published stays.
+What is under way is shown by --follow, with --json as one line of JSON for each change, and led by
+--pause, --resume, --set-parallel and --cancel, the first and the last with a --note for others to
+read. --cancel cancels its runs, too; what they had published stays.
 
 Exit code 3 says that runs have failed. They are repeated by: millrace run NAME --failed`,
 		Example: `  millrace backfill shop-events --start 2026-01-01T00:00:00Z --end 2026-11-01T00:00:00Z
@@ -161,7 +161,11 @@ func (p *program) startBackfill(ctx context.Context, name string, flags backfill
 		if flags.dry {
 			task := estimateTask(definition, within, false)
 			task.Past = true
-			return p.estimateByWorker(ctx, s, task)
+			wanted := export.Backfill{Definition: definition, Parallel: flags.parallel}.WithDefaults()
+			if err := wanted.ValidateParallel(wanted.Parallel); err != nil {
+				return err
+			}
+			return p.estimateByWorker(ctx, s, task, wanted.Parallel)
 		}
 		wanted := export.Backfill{Definition: definition, NewestFirst: flags.newestFirst, Parallel: flags.parallel, StopAtFailure: flags.stopAtFailure}
 		if redo != nil {
@@ -194,20 +198,30 @@ func (p *program) startBackfill(ctx context.Context, name string, flags backfill
 		if link := t.link(started.WorkflowID, started.RunID); link != "" && !p.json {
 			fmt.Fprintln(p.err, link)
 		}
-		return p.follow(ctx, s, name)
+		return p.follow(ctx, s, name, false)
 	})
 }
 
 func (p *program) followBackfill(ctx context.Context, name string) error {
-	return p.withStarter(ctx, func(_ *temporal, s *starter.Starter) error { return p.follow(ctx, s, name) })
+	return p.withStarter(ctx, func(_ *temporal, s *starter.Starter) error { return p.follow(ctx, s, name, true) })
+}
+
+// told is what has to change for a program to be told of a backfill's progress again: the time alone does not.
+func told(progress export.BackfillProgress) string {
+	return fmt.Sprint(progress.State, progress.Parallel, progress.Intervals, progress.Published, progress.AlreadyDone, progress.Failed, progress.Running, progress.Note)
 }
 
 // follow shows a backfill until it has ended: one line that changes on a terminal, elsewhere a line whenever a tenth more
-// is done or it stands otherwise.
-func (p *program) follow(ctx context.Context, s *starter.Starter, name string) error {
+// is done or it stands otherwise. As JSON it is one value at the end, or with lines one on a line whenever anything has changed.
+func (p *program) follow(ctx context.Context, s *starter.Starter, name string, lines bool) error {
 	width, last := telemetry.Columns(p.err), ""
 	progress, err := s.FollowBackfill(ctx, name, func(progress export.BackfillProgress) {
 		switch {
+		case p.json && lines:
+			if step := told(progress); step != last {
+				last = step
+				p.printJSONLine(progress)
+			}
 		case p.json:
 		case width > 0:
 			fmt.Fprintf(p.err, "\r\x1b[K%s", cut(backfillLine(progress), width))
@@ -228,7 +242,9 @@ func (p *program) follow(ctx context.Context, s *starter.Starter, name string) e
 	if err != nil && (!errors.As(err, &classified) || progress.Export == "") {
 		return err
 	}
-	if printed := p.printBackfill(progress); printed != nil {
+	if p.json && lines {
+		p.printJSONLine(progress)
+	} else if printed := p.printBackfill(progress); printed != nil {
 		return printed
 	}
 	if err != nil {

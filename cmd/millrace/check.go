@@ -57,19 +57,37 @@ the Temporal UI made with its default overlap policy. Exit code 3 says that a st
 			case name != "" && local:
 				return p.checkExportLocal(cmd.Context(), name)
 			case local:
-				return p.checkLocal(cmd.Context(), activities.CheckTask{Connection: args[0]}, nil)
+				return p.hintExport(p.checkLocal(cmd.Context(), activities.CheckTask{Connection: args[0]}, nil), args[0], func() bool {
+					loaded, err := p.loaded()
+					if err == nil {
+						_, err = loaded.Export(args[0])
+					}
+					return err == nil
+				})
 			}
 			return p.withStarter(cmd.Context(), func(_ *temporal, s *starter.Starter) error {
 				if name != "" {
 					return p.checkExport(cmd.Context(), s, name)
 				}
-				return p.checkByWorker(cmd.Context(), s, args[0])
+				return p.hintExport(p.checkByWorker(cmd.Context(), s, args[0]), args[0], func() bool {
+					_, err := s.Definition(cmd.Context(), args[0])
+					return err == nil
+				})
 			})
 		},
 	}
 	command.Flags().BoolVar(&local, "local", false, "check from this process instead of from a worker")
 	command.Flags().StringVar(&name, "export", "", "check this export and its model")
 	return command
+}
+
+// hintExport says of a connection that does not work, when an export has its name, how that is checked.
+func (p *program) hintExport(err error, name string, isExport func() bool) error {
+	var no negative
+	if errors.As(err, &no) && isExport() {
+		return negative{fmt.Sprintf("%s; an export has that name, and is checked by: millrace check --export %s", no.text, name)}
+	}
+	return err
 }
 
 func (p *program) checkLocal(ctx context.Context, task activities.CheckTask, events *eventstore.Store) error {

@@ -58,7 +58,7 @@ workers. With --local no row goes there. Values are cut after 120 letters.`,
 				if err != nil {
 					return err
 				}
-				return p.estimateByWorker(cmd.Context(), s, estimateTask(definition, span, sample))
+				return p.estimateByWorker(cmd.Context(), s, estimateTask(definition, span, sample), 1)
 			})
 		},
 	}
@@ -101,12 +101,12 @@ func estimateTask(definition export.Definition, span export.Interval, sample boo
 	return task
 }
 
-func (p *program) estimateByWorker(ctx context.Context, s *starter.Starter, task export.EstimateTask) error {
+func (p *program) estimateByWorker(ctx context.Context, s *starter.Starter, task export.EstimateTask, parallel int) error {
 	estimate, err := s.Estimate(ctx, task)
 	if err != nil {
 		return err
 	}
-	if err := p.printEstimate(task.Definition, estimate); err != nil {
+	if err := p.printEstimate(task.Definition, estimate, parallel); err != nil {
 		return err
 	}
 	if !p.json && task.Sample && os.Getenv(config.VarCodecKeys) == "" {
@@ -137,6 +137,6 @@ func (p *program) estimateLocal(ctx context.Context, name string, span export.In
 		if err != nil {
 			return starter.PlainFailure(err)
 		}
-		return p.printEstimate(task.Definition, estimate)
+		return p.printEstimate(task.Definition, estimate, 1)
 	})
 }

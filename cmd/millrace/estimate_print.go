@@ -10,11 +10,12 @@ import (
 	"github.com/millrace/millrace/internal/telemetry"
 )
 
-func (p *program) printEstimate(definition export.Definition, e export.Estimate) error {
+// printEstimate prints an estimate of runs of which so many are under way at once.
+func (p *program) printEstimate(definition export.Definition, e export.Estimate, parallel int) error {
 	if p.json {
 		return p.printJSON(e)
 	}
-	printEstimate(p.out, telemetry.Columns(p.out), definition, e)
+	printEstimate(p.out, telemetry.Columns(p.out), definition, e, parallel)
 	if problem := e.Destination.Problem; problem != "" {
 		fmt.Fprintf(p.err, "warning: a run would fail at the destination: %s\n", problem)
 	}
@@ -26,7 +27,7 @@ func (p *program) printEstimate(definition export.Definition, e export.Estimate)
 
 // printEstimate prints what runs would do: figures, then how the rows would stand at the destination, then a sample. Lines
 // fit a terminal of width columns; 0 is for none.
-func printEstimate(w io.Writer, width int, definition export.Definition, e export.Estimate) {
+func printEstimate(w io.Writer, width int, definition export.Definition, e export.Estimate, parallel int) {
 	what := plural(e.Intervals, "interval") + " of " + definition.Every.String()
 	if e.Intervals > 1 && e.Empty > 0 {
 		what += fmt.Sprintf(", %s of them without rows", count(e.Empty))
@@ -36,7 +37,7 @@ func printEstimate(w io.Writer, width int, definition export.Definition, e expor
 		title = wrapped(title[0], width)
 	}
 	fmt.Fprintf(w, "%s\n\n", strings.Join(title, "\n"))
-	printNamed(w, width, estimateLines(e))
+	printNamed(w, width, estimateLines(e, parallel))
 	printArrangement(w, width, e.Destination)
 	printSample(w, width, e)
 }
@@ -60,7 +61,7 @@ func printNamed(w io.Writer, width int, lines [][2]string) {
 }
 
 // estimateLines are the figures, each with its name.
-func estimateLines(e export.Estimate) [][2]string {
+func estimateLines(e export.Estimate, parallel int) [][2]string {
 	lines := [][2]string{{"rows", count(e.Rows)}}
 	if e.Incomplete != "" {
 		lines[0][1] += " so far: the range is not complete yet (" + e.Incomplete + ")"
@@ -70,9 +71,10 @@ func estimateLines(e export.Estimate) [][2]string {
 	if !e.ChunksPlanned {
 		chunks += fmt.Sprintf(" or so: %d of the large intervals were planned, and the others have as many for their size", e.PlannedIntervals)
 	}
-	lines = append(lines, [2]string{"chunks", chunks}, [2]string{"files", count(e.Files)}, [2]string{"reads", readsOf(e.Source)}, [2]string{"takes", takes(e)})
+	lines = append(lines, [2]string{"chunks", chunks}, [2]string{"files", count(e.Files)}, [2]string{"reads", readsOf(e.Source)}, [2]string{"takes", takes(e, parallel)})
 	if e.Published.Runs > 0 {
-		lines = append(lines, [2]string{"published", fmt.Sprintf("%s, with %s rows and %s: they write nothing again", plural(e.Published.Runs, "run"), count(e.Published.Rows), size(e.Published.Bytes))})
+		lines = append(lines, [2]string{"published", fmt.Sprintf("%s, with %s rows and %s: they write nothing again", plural(e.Published.Runs, "run"), count(e.Published.Rows), size(e.Published.Bytes))},
+			[2]string{"left", fmt.Sprintf("%s, with %s rows", plural(e.Left.Runs, "run"), count(e.Left.Rows))})
 	}
 	return lines
 }
@@ -98,16 +100,24 @@ func readsOf(read export.SourceRead) string {
 	return fmt.Sprintf("%s of the %s rows of %s, each time: to plan, to write, to hash", count(read.Rows), count(read.Total), strings.Join(read.Tables, ", "))
 }
 
-func takes(e export.Estimate) string {
+func takes(e export.Estimate, parallel int) string {
 	f := e.Duration
+	if e.Left.Runs == 0 && e.Published.Runs > 0 {
+		return "nothing: all of it is published"
+	}
 	if f == nil {
 		return "not known: the ledger has no run with rows yet"
 	}
-	text := f.From.String()
-	if f.To != f.From {
-		text += " to " + f.To.String()
+	atOnce := min(max(parallel, 1), max(e.Left.Runs, 1))
+	from, to := (f.From / export.Duration(atOnce)).Rounded(), (f.To / export.Duration(atOnce)).Rounded()
+	text := from.String()
+	if to != from {
+		text += " to " + to.String()
 	}
-	if e.Intervals > 1 {
+	switch {
+	case atOnce > 1:
+		text += fmt.Sprintf(" with %d at once", atOnce)
+	case e.Left.Runs > 1:
 		text += " one after the other"
 	}
 	whose := "of this export"

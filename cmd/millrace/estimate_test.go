@@ -21,13 +21,14 @@ func TestEstimatesArePrinted(t *testing.T) {
 	day := export.Interval{Start: start, End: start.Add(24 * time.Hour)}
 	hourly := export.Definition{Name: "shop-events", Every: export.Duration(time.Hour)}
 	short, long := "1", strings.Repeat("x", export.SampleText)
+	parallel := map[string]int{"a range into a table": 4}
 	for name, e := range map[string]export.Estimate{
 		"a range into a table": {
 			Export: "shop-events", Span: day, Intervals: 24, Empty: 3, Rows: 1234567, ValueBytes: 300 << 20, Bytes: 400 << 20, BytesFrom: export.BytesSample,
 			Encoded: export.Encoded{Chunks: 12, Rows: 250000, Bytes: 80 << 20}, Chunks: 40, Files: 40, PlannedIntervals: 32,
 			Source:    export.SourceRead{Rows: 1300000, Total: 50000000, Tables: []string{"millrace.events", "millrace.people"}},
 			Duration:  &export.Forecast{From: export.Duration(80 * time.Second), To: export.Duration(130 * time.Second), Of: export.OfExport, Runs: 20, Rows: 51000},
-			Published: export.PublishedRuns{Runs: 2, Rows: 90000, Bytes: 30 << 20},
+			Published: export.PublishedRuns{Runs: 2, Rows: 90000, Bytes: 30 << 20}, Left: export.RunsLeft{Runs: 22, Rows: 1144567},
 			Destination: export.Arrangement{Kind: "postgres", Place: `table "analytics"."events"`, Format: export.Encoding{Format: export.FormatTabSeparated, Compression: export.CompressionNone},
 				Columns: []export.PlacedColumn{{Name: "team_id", Source: "Int64", Type: "bigint"}, {Name: "properties", Source: "String", Type: "jsonb"}}},
 		},
@@ -47,7 +48,7 @@ func TestEstimatesArePrinted(t *testing.T) {
 			var out bytes.Buffer
 			for _, width := range []int{0, 100, 60} {
 				var text bytes.Buffer
-				printEstimate(&text, width, hourly, e)
+				printEstimate(&text, width, hourly, e, parallel[name])
 				fmt.Fprintf(&out, "--- %d\n%s", width, text.String())
 				for line := range strings.Lines(text.String()) {
 					if length := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); width > 0 && length > width {

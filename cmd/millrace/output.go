@@ -22,6 +22,13 @@ func (p *program) printJSON(value any) error {
 	return nil
 }
 
+// printJSONLine writes one JSON value on a line of its own, for programs that read while more is to come.
+func (p *program) printJSONLine(value any) {
+	encoder := json.NewEncoder(p.out)
+	encoder.SetEscapeHTML(false)
+	_ = encoder.Encode(value) // to somebody who has stopped reading
+}
+
 // cut shortens a line to a number of letters, the last of which then is an ellipsis.
 func cut(line string, to int) string {
 	letters := []rune(line)

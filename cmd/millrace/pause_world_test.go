@@ -3,6 +3,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"regexp"
 	"strings"
@@ -32,10 +33,15 @@ func TestAnExportIsPausedResumedAndDeleted(t *testing.T) {
 		}
 	}
 
+	_, message := w.do(exitUsage, "runs", "nope")
+	matches("runs of an export that is not there", message, `^millrace: no export is named "nope": the exports are shop-events; `)
+	_, message = w.do(exitNegative, "check", "shop-events", "--local")
+	matches("check of an export as a connection", message, `millrace: connection "shop-events" does not work yet; an export has that name, and is checked by: millrace check --export shop-events\n$`)
+
 	out, _ := w.do(exitDone, "pause", "shop-events", "--note", "the bucket moves")
 	const paused = `the bucket moves \(paused by \S+@\S+ at 20\d\d-\S+Z\)\n`
 	matches("pause", out, `^shop-events is paused: `+paused)
-	_, message := w.do(exitNegative, "pause", "shop-events", "--note", "I was late")
+	_, message = w.do(exitNegative, "pause", "shop-events", "--note", "I was late")
 	matches("a second pause", message, `^millrace: shop-events is paused already: `+paused)
 	out, _ = w.do(exitDone, "status", "shop-events")
 	matches("status", out, `paused since 20\d\d-\S+Z by \S+@\S+: the bucket moves\nwhat falls due meanwhile is started by nobody: .millrace resume shop-events. ends the pause\n`)
@@ -84,6 +90,21 @@ func TestAnExportIsPausedResumedAndDeleted(t *testing.T) {
 	if progress, err := w.temporal().DescribeWorkflowExecution(t.Context(), resumed.Backfill, ""); err != nil || progress.WorkflowExecutionInfo.Type.Name != "Backfill" {
 		t.Errorf("the backfill is %v, %v", progress, err)
 	}
+	// Nobody works for the backfill yet.
+	out, _ = w.do(exitDone, "status", "shop-events")
+	matches("status beside a backfill", out, `\nshop-events: a backfill is under way: workflow backfill-shop-events; no worker tells where it stands\n`)
+	pauseAs(export.Pause{Note: "supper", By: "ada@laptop", Since: since.Add(-10 * time.Minute)}.String())
+	out, message = w.do(exitNegative, "resume", "shop-events", "--fill")
+	matches("resume beside another backfill", out, `^shop-events goes on. It was paused: supper .*\nWhat fell due meanwhile was not started. To fill it:\n  millrace backfill shop-events --start \S+ --end \S+\n$`)
+	matches("resume beside another backfill", message, `^millrace: it is not filled now, for another backfill is under way: fill it when that has ended, which .millrace backfill shop-events --follow. shows\n$`)
+	out, _ = w.do(exitDone, "pause", "shop-events", "--note", "night")
+	matches("pause beside a backfill", out, `\na backfill goes on, and is paused by: millrace backfill shop-events --pause\n$`)
+	w.do(exitDone, "resume", "shop-events")
+	pauseAs(export.Pause{Note: "all failed.", By: export.PausedByMillrace, Since: since, From: since.Add(-time.Hour).Truncate(time.Minute)}.String())
+	resumed = pauseAnswer{}
+	if w.doJSON(&resumed, exitDone, "resume", "shop-events"); resumed.Missed == nil || !resumed.Missed.Start.Equal(since.Add(-time.Hour).Truncate(time.Minute)) || resumed.By != export.PausedByMillrace {
+		t.Errorf("resumed after a pause for failures: %+v", resumed)
+	}
 	pauseAs("by the UI")
 	out, _ = w.do(exitDone, "resume", "shop-events")
 	matches("resume of a pause by the UI", out, `^shop-events goes on. It was paused: by the UI\nSince when is not known. .*\n  millrace reconcile shop-events --fill\n$`)
@@ -126,7 +147,29 @@ func TestAnExportIsPausedResumedAndDeleted(t *testing.T) {
 	_, message = w.do(exitUsage, "delete", "shop-events", "--yes")
 	matches("a second delete", message, `^millrace: no export is named "shop-events"`)
 
+	// To programs a backfill is told line by line.
 	w.do(exitDone, "apply", "--yes")
+	store, err := eventstore.Open(t.Context(), w.events)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	if err := store.PublishWatermarks(t.Context(), []eventstore.Mark{{Source: "kafka/topic/0", Topic: "topic", Partitions: 1, At: since, Owner: "test"}}); err != nil {
+		t.Fatal(err)
+	}
+	until := since.Truncate(time.Minute)
+	w.do(exitDone, "backfill", "shop-events", "--start", clock(until.Add(-3*time.Minute)), "--end", clock(until), "--detach")
+	out, _ = w.do(exitDone, "backfill", "shop-events", "--follow", "--json")
+	var last export.BackfillProgress
+	for line := range strings.Lines(out) {
+		if err := json.Unmarshal([]byte(line), &last); err != nil {
+			t.Fatalf("%v in the line %s", err, line)
+		}
+	}
+	if last.State != export.BackfillDone || last.Published != 3 {
+		t.Errorf("a backfill that was followed ended with %s", out)
+	}
+
 	out, _ = w.do(exitDone, "delete", "shop-events", "--yes")
 	for _, want := range []string{"shop-events is deleted; ", "left: what was exported, at s3:lake, prefix events\n", "left: the ledger, which `millrace runs shop-events` lists\n", "left: the export in your file"} {
 		if !strings.Contains(out, want) {

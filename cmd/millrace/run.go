@@ -106,7 +106,7 @@ Ctrl-C stops following; the runs go on. For long ranges: millrace backfill`,
 					return err
 				}
 				if dry {
-					return p.estimateByWorker(cmd.Context(), s, estimateTask(definition, span, false))
+					return p.estimateByWorker(cmd.Context(), s, estimateTask(definition, span, false), parallel)
 				}
 				return p.runIntervals(cmd.Context(), t, s, runOrder{definition: definition, intervals: intervals, parallel: parallel, detach: detach, redo: redo})
 			})

@@ -14,6 +14,7 @@ import (
 	"github.com/millrace/millrace/eventstore"
 	"github.com/millrace/millrace/export"
 	"github.com/millrace/millrace/internal/config"
+	"github.com/millrace/millrace/starter"
 )
 
 // recordedRun is a row of the ledger as `runs --json` shows it.
@@ -100,6 +101,11 @@ their runs, and columns are left out, which a last line names; in a file or a pi
 			if err != nil {
 				return err
 			}
+			if len(rows) == 0 && filter.Export != "" && !slices.Contains(recorded, filter.Export) {
+				if err := p.refuseUnknown(cmd.Context(), filter.Export); err != nil {
+					return err
+				}
+			}
 			switch {
 			case p.json:
 				return p.printJSON(recordedRuns(rows))
@@ -119,6 +125,23 @@ their runs, and columns are left out, which a last line names; in a file or a pi
 	flags.IntVar(&limit, "limit", 100, "how many runs to list at most")
 	return command
 }
+
+// refuseUnknown is an error when there is no export of a name of which the ledger has nothing, as far as Temporal can be asked.
+func (p *program) refuseUnknown(ctx context.Context, name string) error {
+	ctx, cancel := context.WithTimeout(ctx, askPatience)
+	defer cancel()
+	err := p.withStarter(ctx, func(_ *temporal, s *starter.Starter) error {
+		_, err := s.Definition(ctx, name)
+		return err
+	})
+	if export.KindOf(err) == export.KindConfig {
+		return err
+	}
+	return nil
+}
+
+// askPatience is how long Temporal is waited for by a command that can do without.
+const askPatience = 5 * time.Second
 
 func readLedger(ctx context.Context, read func(*eventstore.Store) error) error {
 	env, err := needs(config.VarClickHouseURL, config.VarClickHouseHTTPURL)
