@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/client"
 	sdktemporal "go.temporal.io/sdk/temporal"
 
@@ -65,6 +66,64 @@ func TestAWorkerKilledWhileItProvesIsSucceeded(t *testing.T) {
 			if run.Proof != export.ProofReadback || run.Source == nil || run.Stored == nil || *run.Source != *run.Stored || run.Source.Rows != 500 {
 				t.Errorf("it is proved by %s, %s and %s", run.Proof, run.Source, run.Stored)
 			}
+		})
+	}
+}
+
+// A worker that is killed just before or after it pauses an export for its failures is succeeded by one that pauses it once.
+func TestAWorkerKilledWhileItPausesAnExportIsSucceeded(t *testing.T) {
+	t.Parallel()
+	for _, point := range []string{"export.pause", "export.paused"} {
+		t.Run(point, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.do(exitDone, "setup")
+			w.loadPast(time.Date(2026, 3, 1, 10, 0, 0, 0, time.UTC), 1)
+			w.do(exitDone, "apply", "--yes")
+			store, err := eventstore.Open(t.Context(), w.events)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer store.Close()
+			long := time.Now().Add(-25 * time.Hour)
+			eventstoretest.Exec(t, fmt.Sprintf("INSERT INTO `%s`.ledger (export, interval_start, interval_end, revision, status, error_kind, started_at, recorded_at) SETTINGS async_insert = 0 "+
+				"VALUES ('shop-events', %d, %d, 1, 'failed', 'not_found', %d, %d)", store.Database(), long.Unix()/60*60-60, long.Unix()/60*60, long.UnixMicro(), long.UnixMicro()))
+			w.environment = append(w.environment, "MILLRACE_S3_BUCKET="+w.bucket+"-missing")
+			schedule := w.temporal().ScheduleClient().GetHandle(t.Context(), "shop-events")
+			if err := schedule.Trigger(t.Context(), client.ScheduleTriggerOptions{Overlap: enumspb.SCHEDULE_OVERLAP_POLICY_ALLOW_ALL}); err != nil {
+				t.Fatal(err)
+			}
+			plain := w.environment
+			w.environment = append(append([]string{}, plain...), "MILLRACE_FAILPOINTS="+point+"=kill@1")
+			victim := w.start("worker")
+			w.environment = plain
+			select {
+			case <-victim.ended:
+			case <-time.After(2 * patience):
+				t.Fatalf("the worker was not killed:\n%s", victim.stderr())
+			}
+			notes := func() string {
+				described, err := schedule.Describe(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				return described.Schedule.State.Note
+			}
+			before := notes()
+			if paused := export.ParsePause(before).By == export.PausedByMillrace; paused != (point == "export.paused") {
+				t.Fatalf("killed at %s its notes are %q", point, before)
+			}
+			w.start("worker")
+			testworld.Eventually(t, 3*patience, func() error {
+				now := notes()
+				switch pause := export.ParsePause(now); {
+				case pause.By != export.PausedByMillrace || pause.From.IsZero() || pause.From.After(long):
+					return fmt.Errorf("its notes are %q", now)
+				case point == "export.paused" && now != before:
+					t.Fatalf("it was paused twice: %q, and then %q", before, now)
+				}
+				return nil
+			})
 		})
 	}
 }

@@ -43,6 +43,9 @@ var redoBoundaries = []string{"postgres.former.removed"}
 // tests kill at each.
 var leftoverBoundaries = []string{"s3.remove", "s3.removed", "postgres.leftover.drop", "postgres.leftover.dropped"}
 
+// pauseBoundaries are those of an export that is paused for its failures, which those of the harness never are: a test kills at each.
+var pauseBoundaries = []string{"export.pause", "export.paused"}
+
 // ExportBoundaries are the boundaries of exports, in the order of a run.
 func ExportBoundaries() []string {
 	all := append(append(append([]string{}, storeBoundaries...), tableBoundaries...), ledgerBoundaries...)
