@@ -56,7 +56,7 @@ func TestTasksOfEstimatesAreChecked(t *testing.T) {
 			t.Errorf("%s: it is called %q", name, words)
 		}
 	}
-	if _, err := export.ParseEstimate([]byte(`{"definiton": {}}`)); export.KindOf(err) != export.KindConfig || !strings.Contains(err.Error(), "definiton") {
+	if _, err := export.ParseEstimate([]byte(`{"nobodys": {}}`)); export.KindOf(err) != export.KindConfig || !strings.Contains(err.Error(), "nobodys") {
 		t.Errorf("a field that nobody knows: %v", err)
 	}
 }

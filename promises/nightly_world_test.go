@@ -125,7 +125,7 @@ func TestAnExportIsReconciledByNight(tt *testing.T) {
 	var gone *serviceerror.NotFound
 	testworld.Eventually(tt, patience, func() error {
 		if _, err := handle.Describe(t.Context()); !errors.As(err, &gone) {
-			return fmt.Errorf("the schedule of a deleted export: %v", err)
+			return errors.Join(err, errors.New("the schedule of a deleted export is there"))
 		}
 		return nil
 	})

@@ -16,7 +16,8 @@ import (
 )
 
 // The page for readers, its code run word for word but for the addresses, on a bucket that has all that readers must tell
-// apart: a first revision that was closed, with its files, the second one that stands for it, and an interval without rows.
+// apart: a first revision that was closed, with its files, the second one that stood for it, the third one that took the place of
+// that, and an interval without rows.
 func TestThePageOnReadingFiles(tt *testing.T) {
 	tt.Parallel()
 	t := newThread(tt)
@@ -29,14 +30,18 @@ func TestThePageOnReadingFiles(tt *testing.T) {
 		}
 		return content
 	})
-	want := t.sourceContent()
-	t.closedAndNext(definition, want)
+	t.closedAndNext(definition, t.sourceContent())
 	t.tamper.do(nil, nil, nil)
+	t.late(0)
+	want := t.sourceContent()
+	if _, outcome := t.redo(definition, hour(0), redoNow("a row came late")); outcome.Run.Revision != 3 || outcome.Rows != want.Rows {
+		t.Fatalf("done again it ended with %+v", outcome)
+	}
 	empty := t.run(definition, hour(1))
 	if outcome := t.outcome(empty.WorkflowID, empty.RunID); outcome.Status != export.StatusPublished || outcome.Rows != 0 {
 		t.Fatalf("the empty hour ended with %+v", outcome)
 	}
-	if files := ending(t.objects(), ".parquet"); len(files) < 4 {
+	if files := ending(t.objects(), ".parquet"); len(files) < 6 {
 		t.Fatalf("the closed revision has left nothing among %v, so this shows nothing", files)
 	}
 	rows := fmt.Sprintf("%d\t%[1]d\t", want.Rows)
@@ -80,7 +85,7 @@ func (t *thread) fetchByShell(script string) {
 	environment := []string{"S3_ENDPOINT=" + testworld.Env(t.T, "MILLRACE_S3_ENDPOINT"), "S3_BUCKET=" + t.bucket}
 	folder := t.TempDir()
 	t.command("", environment, path, hour(0).Key(), folder)
-	receipts := t.manifest(t.markKey("shop-events", 2)).Receipts
+	receipts := t.manifest(t.markKey("shop-events", 3)).Receipts
 	for _, receipt := range receipts {
 		fetched, err := os.ReadFile(filepath.Join(folder, filepath.Base(receipt.Location)))
 		if err != nil || !bytes.Equal(fetched, t.read("events/"+receipt.Location)) {

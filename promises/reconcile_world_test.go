@@ -19,6 +19,7 @@ import (
 	"github.com/millrace/millrace/eventstore"
 	"github.com/millrace/millrace/eventstore/eventstoretest"
 	"github.com/millrace/millrace/export"
+	"github.com/millrace/millrace/internal/config"
 	"github.com/millrace/millrace/internal/testworld"
 	"github.com/millrace/millrace/starter"
 	"github.com/millrace/millrace/workflows"
@@ -289,11 +290,8 @@ func (t *thread) revises(definition export.Definition, n int, changed []int) {
 		if manifest.Replaces == nil || manifest.Replaces.Reason != healed.Reason {
 			t.Errorf("the manifest of %s says %+v", hour(h), manifest.Replaces)
 		}
-		var want []string
-		for _, line := range strings.Fields(string(t.query(fmt.Sprintf("SELECT uuid FROM events WHERE team_id = 1 AND inserted_at >= toDateTime64(%d, 6) AND inserted_at < toDateTime64(%d, 6) ORDER BY toString(uuid) FORMAT TSV",
-			hour(h).Start.Unix(), hour(h).End.Unix())))) {
-			want = append(want, line)
-		}
+		want := strings.Fields(string(t.query(fmt.Sprintf("SELECT uuid FROM events WHERE team_id = 1 AND inserted_at >= toDateTime64(%d, 6) AND inserted_at < toDateTime64(%d, 6) ORDER BY toString(uuid) FORMAT TSV",
+			hour(h).Start.Unix(), hour(h).End.Unix()))))
 		var got []string
 		for _, receipt := range manifest.Receipts {
 			for line := range strings.Lines(string(t.read("events/" + receipt.Location))) {
@@ -357,5 +355,14 @@ func TestThePageOnReconcile(tt *testing.T) {
 	t.load(24, 1)
 	t.work()
 	t.apply(shopEvents(tt))
-	t.page("../docs/reconcile.md", 4)
+	for _, block := range blocks(tt, "../docs/reconcile.md") {
+		if block.language != "yaml" {
+			continue
+		}
+		read, err := config.Parse("millrace.yaml", []byte(block.text))
+		if err != nil || read.Reconcile == nil || read.Reconcile.String() != "every day at 03:30 Europe/Berlin" || !read.Reconcile.Fill || !read.Reconcile.Remove {
+			t.Errorf("docs/reconcile.md:%d: %+v, %v", block.line, read, err)
+		}
+	}
+	t.page("../docs/reconcile.md", 5)
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strconv"
 
 	"github.com/spf13/cobra"
 
@@ -60,18 +61,21 @@ func (p *program) printVerified(report export.VerifyReport) error {
 	bad := 0
 	intervals := spansOf(report.Intervals, func(interval export.Verification) export.Interval { return interval.Run.Interval })
 	listed := table{columns: []column{
-		intervals.column(), {header: "RESULT"}, {header: "ROWS"}, {header: "BYTES", spare: 1}, {header: "FILES", spare: 2}, {header: "HASH"},
+		intervals.column(), {header: "REV", spare: 3}, {header: "RESULT"}, {header: "ROWS"}, {header: "BYTES", spare: 1}, {header: "FILES", spare: 2}, {header: "HASH"},
 	}}
 	for _, interval := range report.Intervals {
 		if interval.Result == export.VerifiedMissing || interval.Result == export.VerifiedDiffers {
 			bad++
 		}
-		hash := ""
+		hash, revision := "", strconv.Itoa(interval.Run.Revision)
+		if interval.Result == export.VerifiedMissing {
+			revision = "-"
+		}
 		if interval.Content != nil {
 			hash = interval.Content.HashText()
 		}
 		listed.rows = append(listed.rows, tableRow{cells: append([]cell{intervals.cell(interval.Run.Interval)},
-			cells(interval.Result, count(interval.Rows), size(interval.Bytes), count(int64(interval.Files)), hash)...)})
+			cells(revision, interval.Result, count(interval.Rows), size(interval.Bytes), count(int64(interval.Files)), hash)...)})
 	}
 	if p.json {
 		if err := p.printJSON(report); err != nil {
