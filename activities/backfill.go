@@ -4,14 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
-	"sync"
 	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/activity"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/millrace/millrace/export"
 )
@@ -36,28 +33,21 @@ const surveyAtOnce = 8
 // SurveyIntervals looks up at the destination which of some intervals nothing is to be done about. It reads and never writes.
 func (s *Steps) SurveyIntervals(ctx context.Context, task SurveyTask) (Survey, error) {
 	defer alive(ctx)()
-	destination, definition, err := s.open(ctx, task.Definition)
+	cells, err := s.overCells(ctx, task.Definition)
 	if err != nil {
 		return Survey{}, failure(ctx, err)
 	}
-	var mu sync.Mutex
+	published := make([]bool, len(task.Intervals))
+	err = atOnce(ctx, len(task.Intervals), func(ctx context.Context, i int) (err error) {
+		published[i], err = cells.isDone(ctx, task.Intervals[i], task.Redo)
+		return err
+	})
 	var survey Survey
-	group, working := errgroup.WithContext(ctx)
-	group.SetLimit(surveyAtOnce)
-	for i, interval := range task.Intervals {
-		group.Go(func() error {
-			manifest, err := destination.Published(working, export.Run{Export: definition.Name, Interval: interval, Revision: export.FirstRevision})
-			if err != nil || manifest == nil || task.Redo.Asks(manifest.Publication()) {
-				return err
-			}
-			mu.Lock()
-			defer mu.Unlock()
+	for i, is := range published {
+		if is {
 			survey.Published = append(survey.Published, i)
-			return nil
-		})
+		}
 	}
-	err = group.Wait()
-	slices.Sort(survey.Published)
 	return survey, failure(ctx, err)
 }
 

@@ -96,7 +96,7 @@ func (e *estimator) begin(ctx context.Context, task export.EstimateTask) ([]expo
 	}
 	var intervals []export.Interval
 	if span.Start.Before(span.End) { // else there is no row at all
-		if intervals, err = grid.Split(span); err != nil {
+		if intervals, err = task.Cut(span); err != nil {
 			return nil, err
 		}
 	}

@@ -27,7 +27,7 @@ type FindTask struct {
 
 // Found is what FindPublished found.
 type Found struct {
-	// Published is the published run, nil when there is none.
+	// Published is the published run, nil when there is none. It may be a longer one, which covers the interval.
 	Published *export.Publication `json:"published,omitempty"`
 	// DefinitionHash is the hash of the task's definition with all its defaults, to be held against Published's.
 	DefinitionHash string `json:"definition_hash"`
@@ -43,7 +43,11 @@ func (s *Steps) FindPublished(ctx context.Context, task FindTask) (Found, error)
 		return Found{}, failure(ctx, err)
 	}
 	found := Found{DefinitionHash: definition.Hash()}
-	manifest, err := destination.Published(ctx, task.Run)
+	cells, err := cellsOf(destination, definition)
+	if err != nil {
+		return found, failure(ctx, err)
+	}
+	manifest, err := cells.covering(ctx, task.Run.Interval)
 	if err != nil || manifest == nil {
 		return found, failure(ctx, err)
 	}
@@ -134,7 +138,7 @@ func (s *Steps) PrepareRun(ctx context.Context, plan export.Plan) (Prepared, err
 		publication := answer.Published.Publication()
 		prepared.Published = &publication
 	}
-	prepared.Closed = answer.Closed
+	prepared.Closed, prepared.Covered = answer.Closed, answer.Covered
 	if closed := answer.Closed; closed != nil && plan.By.RunID != "" && closed.By.RunID == plan.By.RunID {
 		// It comes too late for the order of files, and was closed just now.
 		task := CloseTask{RunTask: RunTask{Definition: plan.Definition, Run: closed.Run}, Kind: export.KindConfig, Reason: closed.Reason}
@@ -146,11 +150,12 @@ func (s *Steps) PrepareRun(ctx context.Context, plan export.Plan) (Prepared, err
 }
 
 // Prepared is the plan that holds, or the publication that was there before, or the mark of the highest closed revision
-// when the plan's own is not open any more.
+// when the plan's own is not open any more, or the claim of a longer run that covers the interval.
 type Prepared struct {
 	Plan      export.Plan         `json:"plan"`
 	Published *export.Publication `json:"published,omitempty"`
 	Closed    *export.Closed      `json:"closed,omitempty"`
+	Covered   *export.Claim       `json:"covered,omitempty"`
 }
 
 // FinishTask is a run whose chunks are all written.

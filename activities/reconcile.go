@@ -8,7 +8,6 @@ import (
 
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/activity"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/millrace/millrace/destinations"
 	"github.com/millrace/millrace/eventstore"
@@ -110,16 +109,22 @@ func (r *reconciler) reconcile(ctx context.Context) (found export.Reconciled, er
 			return found, err
 		}
 		standings = export.Classify(intervals, known)
+		restored := map[string]bool{}
 		for i, manifest := range manifests {
 			if manifest == nil || standings[i].State == export.StateProved || running[i].State != export.StateMissing {
 				continue
 			}
+			standings[i] = export.Standing{Interval: intervals[i], State: export.StateProved}
+			key := manifest.Run.Interval.Key()
+			if restored[key] {
+				continue // a longer run's, by another of the intervals that it covers
+			}
+			restored[key] = true
 			if err := r.Events.RecordRun(ctx, publishedRow(*manifest)); err != nil {
 				return found, err
 			}
 			r.log().Warn("run was not in the ledger, and is recorded again from its manifest", "run", manifest.Run.String(), "manifest", manifest.Location)
 			found.Restore(manifest.Run)
-			standings[i] = export.Standing{Interval: intervals[i], State: export.StateProved}
 		}
 	}
 	for _, standing := range standings {
@@ -159,23 +164,23 @@ func (r *reconciler) recorded(ctx context.Context) (published []export.Interval,
 // lookUp asks the destination about the intervals that no run has published or is at work on. The answer has a place for each
 // interval, and is empty when nothing was found.
 func (r *reconciler) lookUp(ctx context.Context, standings []export.Standing) ([]*export.Manifest, error) {
+	cells, err := cellsOf(r.destination, r.task.Definition)
+	if err != nil {
+		return nil, err
+	}
 	manifests := make([]*export.Manifest, len(standings))
 	var any atomic.Bool
-	group, working := errgroup.WithContext(ctx)
-	group.SetLimit(surveyAtOnce)
-	for i, standing := range standings {
-		if !standing.State.Hole() && standing.State != export.StatePaused {
-			continue
+	err = atOnce(ctx, len(standings), func(ctx context.Context, i int) (err error) {
+		if !standings[i].State.Hole() && standings[i].State != export.StatePaused {
+			return nil
 		}
-		group.Go(func() (err error) {
-			manifests[i], err = r.destination.Published(working, export.Run{Export: r.task.Definition.Name, Interval: standing.Interval, Revision: export.FirstRevision})
-			if manifests[i] != nil {
-				any.Store(true)
-			}
-			return err
-		})
-	}
-	if err := group.Wait(); err != nil || !any.Load() {
+		manifests[i], err = cells.covering(ctx, standings[i].Interval)
+		if manifests[i] != nil {
+			any.Store(true)
+		}
+		return err
+	})
+	if err != nil || !any.Load() {
 		return nil, err
 	}
 	return manifests, nil

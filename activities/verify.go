@@ -25,10 +25,23 @@ type VerifyProgress struct {
 // verifyAtOnce is how many files of an interval are read at a time.
 const verifyAtOnce = 2
 
+// VerifyTask is one interval of a range that is verified.
+type VerifyTask struct {
+	RunTask
+	// Within is the range; zero when the interval is all of it.
+	Within export.Interval `json:"within,omitzero"`
+}
+
+// first tells whether the interval is the first of the range that a run covers.
+func (t VerifyTask) first(manifest export.Manifest) bool {
+	return t.Run.Start.Equal(manifest.Run.Start) || t.Within.Start.IsZero() || t.Run.Start.Equal(t.Within.Start)
+}
+
 // VerifyRun reads every file of a published run again, and holds it against the manifest: size, checksum, entity tag, rows
 // and hash; or its rows in a table, number and hash. What differs is part of the answer and no error. It changes nothing.
-func (s *Steps) VerifyRun(ctx context.Context, task RunTask) (export.Verification, error) {
-	destination, _, err := s.open(ctx, task.Definition)
+// A longer run is read for the first of the intervals that it covers; the answer for the others has no result.
+func (s *Steps) VerifyRun(ctx context.Context, task VerifyTask) (export.Verification, error) {
+	destination, definition, err := s.open(ctx, task.Definition)
 	if err != nil {
 		return export.Verification{}, failure(ctx, err)
 	}
@@ -37,13 +50,20 @@ func (s *Steps) VerifyRun(ctx context.Context, task RunTask) (export.Verificatio
 	if !can && !inTable {
 		return export.Verification{}, failure(ctx, export.Errorf(export.KindConfig, "what lies at a destination of kind %q cannot be read back", task.Definition.Destination))
 	}
-	manifest, err := destination.Published(ctx, task.Run)
+	cells, err := cellsOf(destination, definition)
+	if err != nil {
+		return export.Verification{}, failure(ctx, err)
+	}
+	manifest, err := cells.covering(ctx, task.Run.Interval)
 	if err != nil {
 		return export.Verification{}, failure(ctx, err)
 	}
 	found := export.Verification{Run: task.Run, Result: export.VerifiedMissing}
 	if manifest == nil || manifest.Run.Revision < task.Run.Revision {
 		return found, nil // of the revision that was asked for
+	}
+	if !task.first(*manifest) {
+		return export.Verification{}, nil
 	}
 	found.Run, found.Rows, found.Bytes, found.Files = manifest.Run, manifest.Rows, manifest.Bytes, len(manifest.Receipts)
 	found.Manifest, found.Content, found.Result = manifest.Location, manifest.Proof.Source, export.VerifiedWhole

@@ -24,10 +24,19 @@ type Destination interface {
 
 	// Prepare writes the plan, conditionally, as the first thing at the destination. The answer is the plan that holds,
 	// which is another's when he came first, or the manifest when the run is published already, or the mark of the highest
-	// closed revision when the plan's own is closed, or one after it. A published run is no answer to a plan that takes its
-	// place (export.Plan.TakesPlaceOf): it stays what readers see until that one is published.
+	// closed revision when the plan's own is closed, or one after it, or the claim when a longer run covers the interval. A
+	// published run is no answer to a plan that takes its place (export.Plan.TakesPlaceOf): it stays what readers see until
+	// that one is published.
 	// Called twice it writes nothing the second time.
 	Prepare(ctx context.Context, plan export.Plan) (Prepared, error)
+
+	// Claim writes, conditionally and in the place of the plan of a cell's first revision, that a longer run covers the cell. The
+	// answer is whose the cell is: of claims, and of a plan that Prepare writes, one wins for all and for ever. Called twice, or
+	// beside its zombie, it writes once.
+	Claim(ctx context.Context, claim export.Claim) (export.Holder, error)
+
+	// Holder tells whose a cell is. The revision of cell is not looked at. It changes nothing.
+	Holder(ctx context.Context, cell export.Run) (export.Holder, error)
 
 	// WriteChunk writes one chunk of the plan. Called twice, or beside its zombie, it leaves one copy: what is there
 	// already under this plan is adopted, and its receipt is made by reading it, and says so (Adopted). A source that breaks off leaves
@@ -158,6 +167,8 @@ type Prepared struct {
 	Published *export.Manifest `json:"published,omitempty"`
 	// Closed is the mark of the highest closed revision when the plan's revision is not open any more, and nil otherwise.
 	Closed *export.Closed `json:"closed,omitempty"`
+	// Covered is the claim when a longer run has the rows of the interval, and nil otherwise; Plan is nobody's then.
+	Covered *export.Claim `json:"covered,omitempty"`
 }
 
 // Ending is the answer of Close: just one of the two is set.

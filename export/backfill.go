@@ -21,6 +21,10 @@ type Backfill struct {
 	// End is where the range ends, a boundary of the grid that is not in the future. Left out, the backfill goes on until it
 	// has come to the present, where the export's schedule takes over.
 	End *time.Time `json:"end,omitempty"`
+	// Step is how long a time one run is asked for: a whole number of the export's intervals that divides a day, one day, or one
+	// week, from the boundaries that an export of that length would have. Time that others have exported by shorter intervals, or
+	// are at work on, is left to them. Left out, it is one interval.
+	Step Duration `json:"step,omitempty"`
 	// NewestFirst begins with the latest interval. Intervals that end while the backfill is under way come last all the same.
 	NewestFirst bool `json:"newest_first,omitempty"`
 	// Parallel is how many runs are under way at once, 1 to MaxParallel: DefaultParallel when left out, and 1 where files have
@@ -73,6 +77,9 @@ func (b Backfill) Validate() error {
 	if err := b.ValidateParallel(b.Parallel); err != nil {
 		return err
 	}
+	if _, err := b.Steps(); err != nil {
+		return err
+	}
 	if b.RedoReason != "" && !b.Redoes() {
 		return Errorf(KindConfig, "redo_reason: %q is given without redo: say redo: true, or leave it out", b.RedoReason)
 	}
@@ -107,16 +114,20 @@ func (b Backfill) RedoFrom(began time.Time) *Redo {
 	return redo
 }
 
-// Cut cuts a range into the intervals of the export's grid, or says that they are too many.
+// Cut cuts a range into what one run each is asked for, or says that this is too much, or that an end is no boundary of the
+// export's grid.
 func (b Backfill) Cut(span Interval) ([]Interval, error) {
-	grid, err := b.Definition.Grid()
+	steps, err := b.Steps()
 	if err != nil {
 		return nil, err
 	}
-	if span.Length()/grid.Every() > MaxBackfilled {
-		return nil, Errorf(KindConfig, "%s has more than %d intervals of %s, which is what a backfill takes: give a shorter range", span, MaxBackfilled, b.Definition.Every)
+	if span.Length()/steps.by.Every() > MaxBackfilled {
+		return nil, Errorf(KindConfig, "%s has more than %d intervals of %s, which is what a backfill takes: give a shorter range", span, MaxBackfilled, Duration(steps.by.Every()))
 	}
-	return grid.Split(span)
+	if err := steps.cells.OnGrid(span); err != nil {
+		return nil, err
+	}
+	return steps.Cut(span), nil
 }
 
 // ValidateParallel says what is wrong with a number of runs under way at once, or nil.

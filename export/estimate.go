@@ -1,6 +1,9 @@
 package export
 
-import "time"
+import (
+	"cmp"
+	"time"
+)
 
 // EstimateTask is the input of the Estimate workflow.
 type EstimateTask struct {
@@ -12,6 +15,8 @@ type EstimateTask struct {
 	// Past has a range of which an end is left out begin and end as that of a Backfill: with the interval that has the earliest
 	// row of `events`, and with the last interval that has ended.
 	Past bool `json:"past,omitempty"`
+	// Step is that of a Backfill, for which Past must be set.
+	Step Duration `json:"step,omitempty"`
 	// Sample asks for some rows as well. They travel through Temporal's history, as whatever a workflow answers.
 	Sample bool `json:"sample,omitempty"`
 }
@@ -35,7 +40,10 @@ func (t EstimateTask) Validate() error {
 		}
 	}
 	if t.Past {
-		return Backfill{Definition: t.Definition, Start: t.Start, End: t.End}.WithDefaults().Validate()
+		return t.backfill().WithDefaults().Validate()
+	}
+	if t.Step != 0 {
+		return Errorf(KindConfig, "step: %q is for the runs of a backfill: set past, or leave it out", t.Step)
 	}
 	if err := t.Definition.Validate(); err != nil {
 		return err
@@ -53,11 +61,18 @@ func (t EstimateTask) Validate() error {
 
 // CheckLength refuses a range of more intervals than are estimated at a time, before anybody cuts it.
 func (t EstimateTask) CheckLength(span Interval) error {
-	every := time.Duration(t.Definition.Every)
-	if every > 0 && span.Length()/every > MaxEstimated {
-		return Errorf(KindConfig, "%s has more than %d intervals of %s, which is what is estimated at a time: give a shorter range", span, MaxEstimated, t.Definition.Every)
+	every := cmp.Or(t.Step, t.Definition.Every)
+	if every > 0 && span.Length()/time.Duration(every) > MaxEstimated {
+		return Errorf(KindConfig, "%s has more than %d intervals of %s, which is what is estimated at a time: give a shorter range", span, MaxEstimated, every)
 	}
 	return nil
+}
+
+// Cut cuts a range into what one run each is asked for.
+func (t EstimateTask) Cut(span Interval) ([]Interval, error) { return t.backfill().Cut(span) }
+
+func (t EstimateTask) backfill() Backfill {
+	return Backfill{Definition: t.Definition, Start: t.Start, End: t.End, Step: t.Step}
 }
 
 // Range is the task's range in words.

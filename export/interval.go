@@ -172,21 +172,28 @@ func (g Grid) LastEnded(t time.Time) Interval {
 	return Interval{Start: g.step(end, -1), End: end}
 }
 
-// Split cuts a range into the grid's intervals, oldest first. Both ends must be boundaries of the grid; the error of
-// a range that is not names the nearest boundaries.
-func (g Grid) Split(span Interval) ([]Interval, error) {
+// OnGrid says what is wrong with a range whose ends must be boundaries of the grid, or nil; it names the nearest boundaries.
+func (g Grid) OnGrid(span Interval) error {
 	if err := span.Validate(); err != nil {
-		return nil, err
+		return err
 	}
 	for _, end := range []struct {
 		name string
 		at   time.Time
 	}{{"start", span.Start}, {"end", span.End}} {
 		if near := g.Containing(end.at); !near.Start.Equal(end.at) {
-			return nil, Errorf(KindConfig, "%s %s is not a boundary of the export's grid (every %s): the nearest are %s and %s",
+			return Errorf(KindConfig, "%s %s is not a boundary of the export's grid (every %s): the nearest are %s and %s",
 				end.name, end.at.UTC().Format(time.RFC3339), Duration(g.every),
 				near.Start.Format(time.RFC3339), near.End.Format(time.RFC3339))
 		}
+	}
+	return nil
+}
+
+// Split cuts a range into the grid's intervals, oldest first. Both ends must be boundaries of the grid.
+func (g Grid) Split(span Interval) ([]Interval, error) {
+	if err := g.OnGrid(span); err != nil {
+		return nil, err
 	}
 	var intervals []Interval
 	for start := span.Start.UTC(); start.Before(span.End); {

@@ -24,7 +24,7 @@ type Outcome struct {
 
 // Progress is the answer of the query "progress".
 type Progress struct {
-	// Step is what the run is at: "finding", "waiting", "planning", "preparing", "writing", "showing" (only
+	// Step is what the run is at: "finding", "waiting", "claiming" (only of a run over several intervals of the grid), "planning", "preparing", "writing", "showing" (only
 	// of a run whose files appear in order), "proving", "publishing",
 	// "closing", "recording", "done".
 	Step string `json:"step"`

@@ -51,7 +51,8 @@ type Difference struct {
 	What string `json:"what"`
 }
 
-// VerifyReport is the result of the Verify workflow: one entry for each interval, oldest first.
+// VerifyReport is the result of the Verify workflow: one entry for each run that has rows of the range, and for each interval of
+// which nothing is published, oldest first.
 type VerifyReport struct {
 	Export    string         `json:"export"`
 	Intervals []Verification `json:"intervals"`

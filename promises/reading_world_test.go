@@ -17,7 +17,7 @@ import (
 
 // The page for readers, its code run word for word but for the addresses, on a bucket that has all that readers must tell
 // apart: a first revision that was closed, with its files, the second one that stood for it, the third one that took the place of
-// that, and an interval without rows.
+// that, an interval without rows, and a run over several.
 func TestThePageOnReadingFiles(tt *testing.T) {
 	tt.Parallel()
 	t := newThread(tt)
@@ -40,6 +40,10 @@ func TestThePageOnReadingFiles(tt *testing.T) {
 	empty := t.run(definition, hour(1))
 	if outcome := t.outcome(empty.WorkflowID, empty.RunID); outcome.Status != export.StatusPublished || outcome.Rows != 0 {
 		t.Fatalf("the empty hour ended with %+v", outcome)
+	}
+	longer := t.run(definition, span(3, 5)) // which covers three hours, without rows
+	if outcome := t.outcome(longer.WorkflowID, longer.RunID); outcome.Status != export.StatusPublished || outcome.Rows != 0 {
+		t.Fatalf("three empty hours ended with %+v", outcome)
 	}
 	if files := ending(t.objects(), ".parquet"); len(files) < 6 {
 		t.Fatalf("the closed revision has left nothing among %v, so this shows nothing", files)
@@ -96,6 +100,7 @@ func (t *thread) fetchByShell(script string) {
 		t.Errorf("fetched %v (%v), the manifest has %d files", entries, err, len(receipts))
 	}
 	t.command("", environment, path, hour(1).Key(), folder) // complete, and empty
+	t.command("", environment, path, hour(4).Key(), folder) // covered by a longer run that is complete, and empty
 	incomplete := exec.CommandContext(t.Context(), path, hour(2).Key(), folder)
 	incomplete.Env = append(os.Environ(), environment...)
 	if output, err := incomplete.CombinedOutput(); err == nil || !strings.Contains(string(output), "is not complete") {

@@ -89,7 +89,7 @@ func (e *OtherBackfillError) Error() string {
 func sameBackfill(a, b export.Backfill) bool {
 	same := func(a, b *time.Time) bool { return a == nil && b == nil || a != nil && b != nil && a.Equal(*b) }
 	return a.Definition.Hash() == b.Definition.Hash() && a.Definition.Every == b.Definition.Every && a.Definition.Offset == b.Definition.Offset &&
-		a.Definition.TimeZone == b.Definition.TimeZone && same(a.Start, b.Start) && same(a.End, b.End) && a.NewestFirst == b.NewestFirst && a.StopAtFailure == b.StopAtFailure && a.Redoes() == b.Redoes()
+		a.Definition.TimeZone == b.Definition.TimeZone && same(a.Start, b.Start) && same(a.End, b.End) && a.Step == b.Step && a.NewestFirst == b.NewestFirst && a.StopAtFailure == b.StopAtFailure && a.Redoes() == b.Redoes()
 }
 
 // FollowBackfill waits until the backfill of an export has ended, over all its executions, and tells its progress on the

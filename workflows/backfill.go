@@ -48,6 +48,9 @@ func Backfill(ctx workflow.Context, input json.RawMessage) (export.BackfillProgr
 	if b.grid, err = parsed.Definition.Grid(); err != nil {
 		return export.BackfillProgress{}, err
 	}
+	if b.steps, err = parsed.Steps(); err != nil {
+		return export.BackfillProgress{}, err
+	}
 	if err := b.begin(ctx); err != nil {
 		return b.progress, err
 	}
@@ -66,7 +69,8 @@ func Backfill(ctx workflow.Context, input json.RawMessage) (export.BackfillProgr
 // backfill is what one execution of Backfill knows.
 type backfill struct {
 	export.Backfill
-	grid export.Grid
+	grid  export.Grid
+	steps export.Steps
 	// redo is what it asks of each run; nil for most.
 	redo     *export.Redo
 	progress export.BackfillProgress
@@ -280,9 +284,7 @@ func (b *backfill) grow(ctx workflow.Context) bool {
 	}
 	b.progress.CatchingUp = true
 	b.progress.Next, b.progress.Span.End = b.progress.Span.End, present
-	for at := b.progress.Next; at.Before(present); at = b.grid.Containing(at).End {
-		b.progress.Intervals++
-	}
+	b.progress.Intervals += len(b.steps.Cut(export.Interval{Start: b.progress.Next, End: present}))
 	return true
 }
 
@@ -321,14 +323,14 @@ func (b *backfill) batch() []export.Interval {
 			if !at.After(b.progress.Span.Start) {
 				break
 			}
-			batch = append(batch, b.grid.LastEnded(at))
+			batch = append(batch, b.steps.Until(b.progress.Span.Start, at))
 			at = batch[len(batch)-1].Start
 			continue
 		}
 		if !at.Before(b.progress.Span.End) {
 			break
 		}
-		batch = append(batch, b.grid.Containing(at))
+		batch = append(batch, b.steps.From(at, b.progress.Span.End))
 		at = batch[len(batch)-1].End
 	}
 	return batch

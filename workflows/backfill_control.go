@@ -148,6 +148,9 @@ func (b *backfill) order() string {
 	if b.NewestFirst {
 		order = "newest first"
 	}
+	if b.Step != 0 {
+		order += fmt.Sprintf(", by steps of %s", b.Step)
+	}
 	if b.End == nil {
 		order += ", until the present"
 	}

@@ -11,7 +11,7 @@ import (
 // export has one interval exported, and counts how that ended.
 func (b *backfill) export(ctx workflow.Context, interval export.Interval) {
 	run := export.Run{Export: b.Definition.Name, Interval: interval, Revision: export.FirstRevision}
-	wanted := oneRun{definition: b.Definition, grid: b.grid, run: run, redo: b.redo, summary: "backfill of " + interval.String(), step: b.step}
+	wanted := oneRun{definition: b.Definition, grid: b.grid, run: run, redo: b.redo, backfill: workflow.GetInfo(ctx).WorkflowExecution.ID, priority: priorityBackfill, summary: "backfill of " + interval.String(), step: b.step}
 	outcome, err := wanted.do(ctx)
 	switch {
 	case err != nil:

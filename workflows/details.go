@@ -46,6 +46,7 @@ func (r *exportRun) at(ctx workflow.Context, step string) {
 var storyOfARun = []struct{ step, title string }{
 	{"finding", "Look for a published run"},
 	{"waiting", "Wait for the watermark"},
+	{"claiming", "Claim the intervals of the grid"},
 	{"planning", "Count rows, cut chunks"},
 	{"preparing", "Write the plan"},
 	{"writing", "Write the chunks"},
@@ -61,7 +62,7 @@ func (r *exportRun) details() string {
 	fmt.Fprintf(&text, "**%s** · team %s · %s\n\n", r.run.Export, r.definition.Team, r.run.Interval)
 	text.WriteString("| step | |\n|---|---|\n")
 	for _, part := range storyOfARun {
-		if part.step == "showing" && !r.definition.InOrder(r.run) {
+		if part.step == "showing" && !r.definition.InOrder(r.run) || part.step == "claiming" && !r.spans && r.covers.Start.IsZero() {
 			continue
 		}
 		mark := ""
@@ -82,6 +83,16 @@ func (r *exportRun) details() string {
 	if r.replaces != nil {
 		fmt.Fprintf(&text, "\nExported again, to take the place of revision %d: %s\n", r.replaces.Revision, r.replaces.Reason)
 	}
+	if !r.covers.Start.IsZero() {
+		fmt.Fprintf(&text, "\nIt is worked for %s, which was claimed for it.\n", r.covers)
+	}
+	for i, part := range r.parts {
+		if i == partsTold {
+			fmt.Fprintf(&text, "\n- and %d more\n", len(r.parts)-i)
+			break
+		}
+		fmt.Fprintf(&text, "\n- %s, a run by itself%s\n", part.Interval, map[bool]string{true: ": published"}[part.Published])
+	}
 	for _, closed := range r.closed {
 		fmt.Fprintf(&text, "\nRevision %d was closed by workflow %s: %s\n", closed.Run.Revision, closed.By.WorkflowID, closed.Reason)
 	}
@@ -91,6 +102,9 @@ func (r *exportRun) details() string {
 	}
 	return text.String()
 }
+
+// partsTold bounds the runs that are told of an interval that was cut.
+const partsTold = 30
 
 func (r *exportRun) failureDetails(kind export.Kind, message string) string {
 	return r.details() + "\n" + ending("Failed", kind, message)

@@ -25,7 +25,8 @@ var steps *activities.Steps
 //
 // A plan that can never be worked (its rows are not the source's any more, a proof failed, it is another definition's) is
 // not the end: its revision is closed, and the run is planned again as the next, once, or a few times where files would be too
-// large; see revisions.go.
+// large; see revisions.go. An interval of several of the grid's is claimed before it is planned, and cut where others have a
+// part of it; see cover.go.
 //
 // A redo exports a published interval again, as the next revision, which takes the place of the published one when it is
 // published itself; see export.Redo.
@@ -53,6 +54,7 @@ func Export(ctx workflow.Context, input json.RawMessage) (export.Outcome, error)
 // exportRun is what one execution of Export knows.
 type exportRun struct {
 	definition export.Definition
+	grid       export.Grid
 	run        export.Run
 	// redo asks for the next revision of what is published, and replaces says which one that is, once it is known; nil for most.
 	redo     *export.Redo
@@ -61,6 +63,16 @@ type exportRun struct {
 	priority int
 	// scheduled tells that the export's schedule started the run, and neither a person nor a backfill.
 	scheduled bool
+	// backfill is the workflow id of the backfill that started the run; empty when none did.
+	backfill string
+	// spans tells that the interval is several of the grid's, and that they are claimed.
+	spans bool
+	// parts are the runs into which the interval was cut, when others have a part of it; covers is the interval of one cell in
+	// whose stead the run is worked, and else zero.
+	parts  []activities.CutRun
+	covers export.Interval
+	// closing tells by what the interval was known to be complete.
+	closing export.Closing
 	// definitionHash is that of the definition with its destination's defaults, once FindPublished has told it.
 	definitionHash string
 	// plan is the plan that holds, once PrepareRun has told it.
@@ -120,8 +132,10 @@ func newExportRun(ctx workflow.Context, text json.RawMessage) (*exportRun, error
 	}
 	run := &exportRun{
 		definition: definition,
+		grid:       grid,
 		redo:       input.Redo,
 		run:        export.Run{Export: definition.Name, Interval: interval, Revision: export.FirstRevision},
+		backfill:   input.Backfill,
 		queue:      QueueLive,
 		priority:   priorityLive,
 		scheduled:  asked == nil,
@@ -134,6 +148,11 @@ func newExportRun(ctx workflow.Context, text json.RawMessage) (*exportRun, error
 	case now.Sub(interval.End) > 2*interval.Length():
 		// Two lengths late is no longer live: a backfill, or what piled up while Temporal was down.
 		run.queue, run.priority = QueueBulk, priorityBackfill
+	}
+	if run.spans = !grid.Containing(interval.Start).Equal(interval) && claimsCells(ctx); run.spans {
+		if _, err := grid.Cells(interval); err != nil {
+			return nil, err
+		}
 	}
 	run.progress = export.Progress{Step: "finding", Run: run.run}
 	return run, nil
@@ -182,11 +201,18 @@ func (r *exportRun) work(ctx workflow.Context) (export.Outcome, error) {
 	if published != nil {
 		return r.alreadyDone(ctx, *published)
 	}
-	closing, err := r.awaitWatermark(ctx)
-	if err != nil {
+	if r.closing, err = r.awaitWatermark(ctx); err != nil {
 		return export.Outcome{}, err
 	}
-	return r.workRevisions(ctx, closing)
+	if r.spans && r.replaces == nil {
+		if outcome, err := r.cover(ctx); outcome != nil || err != nil {
+			if outcome == nil {
+				outcome = &export.Outcome{}
+			}
+			return *outcome, err
+		}
+	}
+	return r.workRevisions(ctx)
 }
 
 func (r *exportRun) task() activities.RunTask {
@@ -199,6 +225,10 @@ func (r *exportRun) find(ctx workflow.Context) (*export.Publication, error) {
 	err := workflow.ExecuteActivity(r.step(ctx, stepTime, "look for a published run"), steps.FindPublished, activities.FindTask{RunTask: r.task(), Redo: r.redo}).Get(ctx, &found)
 	r.definitionHash = found.DefinitionHash
 	if err == nil && found.Published != nil && r.redo.Asks(*found.Published) {
+		if longer := found.Published.Run.Interval; !longer.Equal(r.run.Interval) { // it has the interval's rows
+			r.covers = r.run.Interval
+			r.move(longer)
+		}
 		r.replaces = r.redo.Replaces(found.Published.Run)
 		r.run.Revision = found.Published.Run.Revision + 1
 		r.progress.Run = r.run
@@ -210,12 +240,19 @@ func (r *exportRun) find(ctx workflow.Context) (*export.Publication, error) {
 // alreadyDone ends a run that somebody published. The ledger row is written all the same: he may have died before it.
 func (r *exportRun) alreadyDone(ctx workflow.Context, published export.Publication) (export.Outcome, error) {
 	r.published = &published
+	covered := r.run.Interval
+	if !published.Run.Interval.Equal(covered) {
+		r.move(published.Run.Interval) // a longer run has the interval's rows
+	}
 	if err := r.record(ctx); err != nil {
 		return export.Outcome{}, err
 	}
 	r.at(ctx, "done")
 	outcome := export.Outcome{Status: export.StatusAlreadyDone, Publication: published}
 	outcome.Note = fmt.Sprintf("published by workflow %s at %s", published.By.WorkflowID, published.By.At.UTC().Format(time.RFC3339))
+	if !published.Run.Interval.Equal(covered) {
+		outcome.Note += fmt.Sprintf(", with all of %s", published.Run.Interval)
+	}
 	if published.DefinitionHash != r.definitionHash {
 		outcome.Note += "; the export's definition has changed since, so these rows or bytes are not what it would write now"
 	}
@@ -236,11 +273,11 @@ func (r *exportRun) awaitWatermark(ctx workflow.Context) (export.Closing, error)
 
 // prepare makes the plan and writes it at the destination, or takes the one that is there: from here on the plan that
 // holds decides, not the input.
-func (r *exportRun) prepare(ctx workflow.Context, closing export.Closing) (activities.Prepared, error) {
+func (r *exportRun) prepare(ctx workflow.Context) (activities.Prepared, error) {
 	r.at(ctx, "planning")
 	var plan export.Plan
 	var prepared activities.Prepared
-	task := activities.PlanTask{RunTask: r.task(), Closing: closing, Replaces: r.replaces, ChunkRows: r.chunkRows}
+	task := activities.PlanTask{RunTask: r.task(), Closing: r.closing, Replaces: r.replaces, ChunkRows: r.chunkRows}
 	if err := workflow.ExecuteActivity(r.longStep(ctx, "count the rows and cut them into chunks"), steps.PlanRun, task).Get(ctx, &plan); err != nil {
 		return prepared, err
 	}
@@ -249,7 +286,7 @@ func (r *exportRun) prepare(ctx workflow.Context, closing export.Closing) (activ
 	if err := workflow.ExecuteActivity(r.step(ctx, stepTime, summary), steps.PrepareRun, plan).Get(ctx, &prepared); err != nil {
 		return prepared, err
 	}
-	if prepared.Published == nil && prepared.Closed == nil {
+	if prepared.Published == nil && prepared.Closed == nil && prepared.Covered == nil {
 		r.plan = &prepared.Plan
 		r.progress.Chunks, r.progress.Rows = len(r.plan.Chunks), r.plan.Rows
 	}
@@ -344,9 +381,11 @@ func (r *exportRun) fail(ctx workflow.Context, cause error) error {
 			logger.Warn("take back what is unfinished at the destination", "error", err)
 		}
 	}
-	failed := activities.FailedTask{RunTask: r.task(), Kind: kind, Message: message, Started: workflow.GetInfo(ctx).WorkflowStartTime, Durations: r.durations}
-	if err := workflow.ExecuteActivity(saying("write the ledger row of the failure"), steps.RecordFailure, failed).Get(tidy, nil); err != nil {
-		logger.Warn("write the ledger row of a failed run", "error", err)
+	if len(r.parts) == 0 { // else each of its runs has a row of its own
+		failed := activities.FailedTask{RunTask: r.task(), Kind: kind, Message: message, Started: workflow.GetInfo(ctx).WorkflowStartTime, Durations: r.durations}
+		if err := workflow.ExecuteActivity(saying("write the ledger row of the failure"), steps.RecordFailure, failed).Get(tidy, nil); err != nil {
+			logger.Warn("write the ledger row of a failed run", "error", err)
+		}
 	}
 	details := r.failureDetails(kind, message)
 	if pause := r.pauseExport(ctx, saying("see whether the export is to be paused"), kind); pause != nil {

@@ -23,6 +23,10 @@ type oneRun struct {
 	run        export.Run
 	// redo asks for the next revision of what is published; nil for most.
 	redo *export.Redo
+	// backfill is the workflow id of what it gives way for, such as a backfill; empty for one that gives way to nobody. priority is
+	// its priority.
+	backfill string
+	priority int
 	// summary is shown beside the run.
 	summary string
 	// step gives the options of a small step of the workflow that wants it.
@@ -40,9 +44,9 @@ func (o oneRun) do(ctx workflow.Context) (export.Outcome, error) {
 		ParentClosePolicy:     enumspb.PARENT_CLOSE_POLICY_ABANDON,
 		WaitForCancellation:   true,
 		StaticSummary:         o.summary,
-		Priority:              temporal.Priority{PriorityKey: priorityBackfill, FairnessKey: o.run.Export},
+		Priority:              temporal.Priority{PriorityKey: o.priority, FairnessKey: o.run.Export},
 	})
-	input := export.Input{Definition: o.definition, Start: &o.run.Start, End: &o.run.End, Backfill: workflow.GetInfo(ctx).WorkflowExecution.ID, Redo: o.redo}
+	input := export.Input{Definition: o.definition, Start: &o.run.Start, End: &o.run.End, Backfill: o.backfill, Redo: o.redo}
 	var outcome export.Outcome
 	for range maxAwaited {
 		err := workflow.ExecuteChildWorkflow(ctx, NameExport, input).Get(ctx, &outcome)

@@ -224,7 +224,7 @@ func (r *reconciliation) compareRun(ctx workflow.Context, with activities.Compar
 	}
 	var verified export.Verification
 	step = r.step(ctx, verifyTime, verifyTime, "verify "+with.Run.Interval.String())
-	if err := workflow.ExecuteActivity(step, steps.VerifyRun, activities.RunTask{Definition: r.task.Definition, Run: with.Run}).Get(ctx, &verified); err != nil {
+	if err := workflow.ExecuteActivity(step, steps.VerifyRun, activities.VerifyTask{RunTask: activities.RunTask{Definition: r.task.Definition, Run: with.Run}}).Get(ctx, &verified); err != nil {
 		return untold(err)
 	}
 	return append(found, verified.Findings()...)

@@ -70,7 +70,7 @@ func (r *reconciliation) revise(ctx workflow.Context) error {
 func (r *reconciliation) reviseRun(ctx workflow.Context, changed changedRun, before time.Time) export.Revision {
 	wanted := oneRun{
 		definition: r.task.Definition, grid: r.grid, run: changed.run, redo: &export.Redo{Before: before, Reason: changed.reason},
-		summary: "revision of " + changed.run.Interval.String(),
+		backfill: workflow.GetInfo(ctx).WorkflowExecution.ID, priority: priorityBackfill, summary: "revision of " + changed.run.Interval.String(),
 		step: func(ctx workflow.Context, attempt time.Duration, summary string) workflow.Context {
 			return r.step(ctx, attempt, verifyGiveUp, summary)
 		},

@@ -36,9 +36,9 @@ const maxCuts = 5
 const maxRevisions = 20
 
 // workRevisions works the first revision that is open, and the next when that has to be closed.
-func (r *exportRun) workRevisions(ctx workflow.Context, closing export.Closing) (export.Outcome, error) {
+func (r *exportRun) workRevisions(ctx workflow.Context) (export.Outcome, error) {
 	for range maxRevisions {
-		outcome, err := r.workRevision(ctx, closing)
+		outcome, err := r.workRevision(ctx)
 		if outcome != nil || err != nil {
 			if outcome == nil {
 				outcome = &export.Outcome{}
@@ -50,9 +50,10 @@ func (r *exportRun) workRevisions(ctx workflow.Context, closing export.Closing) 
 		fmt.Sprintf("others closed %d revisions of the run one after the other: see who works on it by the reasons in the plan's folder", maxRevisions), string(export.KindInternal), nil)
 }
 
-// workRevision works one revision. Neither outcome nor error means that it is closed, and the next is to be worked.
-func (r *exportRun) workRevision(ctx workflow.Context, closing export.Closing) (*export.Outcome, error) {
-	prepared, err := r.prepare(ctx, closing)
+// workRevision works one revision. Neither outcome nor error means that it is closed, and the next is to be worked; or that a
+// longer run is, which covers the interval.
+func (r *exportRun) workRevision(ctx workflow.Context) (*export.Outcome, error) {
+	prepared, err := r.prepare(ctx)
 	switch {
 	case err != nil:
 		return nil, err
@@ -61,6 +62,8 @@ func (r *exportRun) workRevision(ctx workflow.Context, closing export.Closing) (
 	case prepared.Closed != nil:
 		r.goOnAfter(ctx, *prepared.Closed)
 		return nil, nil
+	case prepared.Covered != nil:
+		return r.join(ctx, *prepared.Covered)
 	case prepared.Plan.DefinitionHash != r.definitionHash && closesRevisions(ctx):
 		return r.foundOtherDefinition(ctx, prepared.Plan)
 	}

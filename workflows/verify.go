@@ -3,6 +3,7 @@ package workflows
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"go.temporal.io/sdk/temporal"
@@ -56,7 +57,8 @@ func Verify(ctx workflow.Context, input json.RawMessage) (export.VerifyReport, e
 		workflow.Go(ctx, func(ctx workflow.Context) {
 			defer group.Done()
 			defer places.Release(1)
-			step := activities.RunTask{Definition: task.Definition, Run: export.Run{Export: task.Definition.Name, Interval: interval, Revision: export.FirstRevision}}
+			run := export.Run{Export: task.Definition.Name, Interval: interval, Revision: export.FirstRevision}
+			step := activities.VerifyTask{RunTask: activities.RunTask{Definition: task.Definition, Run: run}, Within: task.Span}
 			ctx = workflow.WithActivityOptions(ctx, withSummary(ctx, "verify "+interval.String()))
 			if err := workflow.ExecuteActivity(ctx, steps.VerifyRun, step).Get(ctx, &report.Intervals[i]); err != nil {
 				if failed == nil {
@@ -75,6 +77,7 @@ func Verify(ctx workflow.Context, input json.RawMessage) (export.VerifyReport, e
 		}
 	}
 	group.Wait(ctx)
+	report.Intervals = slices.DeleteFunc(report.Intervals, func(v export.Verification) bool { return failed == nil && v.Result == "" })
 	return report, failed
 }
 

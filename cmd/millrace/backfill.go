@@ -19,6 +19,7 @@ import (
 // backfillFlags are the flags of backfill.
 type backfillFlags struct {
 	start, end    string
+	step          string
 	newestFirst   bool
 	parallel      int
 	stopAtFailure bool
@@ -45,6 +46,10 @@ alone. Both ends must be boundaries of the export's grid.
 Without --start it begins with the earliest row of events. Without --end it goes on until it has
 come to the present, where the schedule takes over: both cut time by the same grid, and what the one
 has under way or done the other leaves alone.
+
+--step has one run export several intervals at a time, which is cheap where history is long: a day
+of an hourly export. It is a whole number of the export's intervals. What is published or under way
+by shorter ones stays theirs, and is left out of the longer run; no row is exported twice.
 
 --redo exports again what was published before now, as the next revision, which takes the place of
 the one before it. --redo-before does so with what was published before a time, and leaves alone
@@ -87,6 +92,7 @@ Exit code 3 says that runs have failed. They are repeated by: millrace run NAME 
 	set := command.Flags()
 	set.StringVar(&flags.start, "start", "", "start of the range, an RFC 3339 `time`; the earliest row of events when left out")
 	set.StringVar(&flags.end, "end", "", "end of the range, an RFC 3339 `time`; the present, as it moves on, when left out")
+	set.StringVar(&flags.step, "step", "", "how long a `time` one run exports, such as 24h or 1w; one interval when left out")
 	set.BoolVar(&flags.newestFirst, "newest-first", false, "begin with the latest interval")
 	set.IntVar(&flags.parallel, "parallel", 0, fmt.Sprintf("how many runs are under way at once, up to %d (default %d)", export.MaxParallel, export.DefaultParallel))
 	set.BoolVar(&flags.stopAtFailure, "stop-at-failure", false, "start nothing more once a run has failed")
@@ -110,7 +116,7 @@ func checkBackfillFlags(command *cobra.Command) error {
 			leads = append(leads, "--"+name)
 		}
 	}
-	for _, name := range []string{"start", "end", "newest-first", "parallel", "stop-at-failure", "redo", "redo-before", "reason", "detach", "dry-run"} {
+	for _, name := range []string{"start", "end", "step", "newest-first", "parallel", "stop-at-failure", "redo", "redo-before", "reason", "detach", "dry-run"} {
 		if command.Flags().Changed(name) {
 			starts = append(starts, "--"+name)
 		}
@@ -153,6 +159,12 @@ func (p *program) startBackfill(ctx context.Context, name string, flags backfill
 	if flags.dry && redo != nil {
 		return usagef("--dry-run estimates a range whatever is published: leave out --redo")
 	}
+	var step export.Duration
+	if flags.step != "" {
+		if step, err = export.ParseDuration(flags.step); err != nil {
+			return usagef("--step: %v", err)
+		}
+	}
 	return p.withStarter(ctx, func(t *temporal, s *starter.Starter) error {
 		definition, err := s.Definition(ctx, name)
 		if err != nil {
@@ -160,14 +172,14 @@ func (p *program) startBackfill(ctx context.Context, name string, flags backfill
 		}
 		if flags.dry {
 			task := estimateTask(definition, within, false)
-			task.Past = true
+			task.Past, task.Step = true, step
 			wanted := export.Backfill{Definition: definition, Parallel: flags.parallel}.WithDefaults()
 			if err := wanted.ValidateParallel(wanted.Parallel); err != nil {
 				return err
 			}
 			return p.estimateByWorker(ctx, s, task, wanted.Parallel)
 		}
-		wanted := export.Backfill{Definition: definition, NewestFirst: flags.newestFirst, Parallel: flags.parallel, StopAtFailure: flags.stopAtFailure}
+		wanted := export.Backfill{Definition: definition, Step: step, NewestFirst: flags.newestFirst, Parallel: flags.parallel, StopAtFailure: flags.stopAtFailure}
 		if redo != nil {
 			wanted.RedoBefore, wanted.RedoReason = &redo.Before, redo.Reason
 		}

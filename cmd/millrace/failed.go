@@ -32,8 +32,12 @@ func (p *program) runFailed(ctx context.Context, name string, within export.Inte
 			return err
 		}
 		var rows []eventstore.LedgerRow
+		var published []export.Interval
 		if err := readLedger(ctx, func(store *eventstore.Store) (err error) {
 			rows, err = store.Runs(ctx, eventstore.RunFilter{Export: name, Within: within, Failed: true, Limit: maxIntervals + 1})
+			if err == nil {
+				published, err = publishedAround(ctx, store, name, rows)
+			}
 			return err
 		}); err != nil {
 			return err
@@ -50,9 +54,12 @@ func (p *program) runFailed(ctx context.Context, name string, within export.Inte
 		slices.Reverse(rows) // the ledger has the latest first
 		for _, row := range rows {
 			interval := row.Run.Interval
-			if !isOneOf(grid, interval) {
+			if err := grid.OnGrid(interval); err != nil {
 				fmt.Fprintf(p.err, "left out: %s failed, and is no interval of the export's grid (%s) by now: `millrace run %s --start … --end …` exports what it spans\n", interval, grid, name)
 				continue
+			}
+			if export.Classify([]export.Interval{interval}, export.Known{Published: published})[0].State == export.StateProved {
+				continue // by runs of other lengths
 			}
 			order.intervals = append(order.intervals, interval)
 			order.repeats[interval.Key()] = &failedRun{
@@ -67,10 +74,28 @@ func (p *program) runFailed(ctx context.Context, name string, within export.Inte
 	})
 }
 
-// isOneOf tells whether an interval is one of a grid: that of an export may have changed since a run failed.
-func isOneOf(grid export.Grid, interval export.Interval) bool {
-	split, err := grid.Split(interval)
-	return err == nil && len(split) == 1
+// publishedAround reads which intervals, of whatever length, the ledger has as published where others have failed.
+func publishedAround(ctx context.Context, store *eventstore.Store, name string, failed []eventstore.LedgerRow) ([]export.Interval, error) {
+	if len(failed) == 0 {
+		return nil, nil
+	}
+	span := failed[0].Run.Interval
+	for _, row := range failed {
+		if row.Run.Start.Before(span.Start) {
+			span.Start = row.Run.Start
+		}
+		if row.Run.End.After(span.End) {
+			span.End = row.Run.End
+		}
+	}
+	recorded, err := store.RecordedWithin(ctx, name, span)
+	var published []export.Interval
+	for _, one := range recorded {
+		if one.Published > 0 {
+			published = append(published, one.Interval)
+		}
+	}
+	return published, err
 }
 
 // tellFailed lists for people what is about to be repeated.

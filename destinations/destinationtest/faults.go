@@ -141,7 +141,9 @@ func (s Subject) refusedAs(t *testing.T, refused Opener, kinds ...export.Kind) {
 		t.Errorf("%s is answered %v (%s), want one of %v", step, err, export.KindOf(err), kinds)
 	}
 	before := s.contents(t)
-	_, err := refused(t).Prepare(t.Context(), plan)
+	_, err := refused(t).Claim(t.Context(), claimOf(plan.Run, theDay, "claimer"))
+	refuses("claim", err)
+	_, err = refused(t).Prepare(t.Context(), plan)
 	refuses("prepare", err)
 	s.sameContents(t, before)
 

@@ -88,6 +88,7 @@ func (g *Guarantees) rows(ctx context.Context) ([]row, error) {
 		{"readers see an interval wholly or not at all", commit, []string{"a run is not published before its manifest", "neighbouring intervals are published apart", "a zombie's chunk after a close harms nobody"}},
 		{"an empty interval", "has its commit mark, too", []string{"an empty interval has a manifest too", "an empty interval is proved"}},
 		{"who plans first", "wins for all who come later", []string{"the first plan wins", "of many plans at once one holds for all"}},
+		{"a run over several intervals of the grid", "takes each of them first, in the place of its plan; of one that somebody has it writes no row", g.kept(claims)},
 		{"who publishes first", "wins for all, also at the same moment", []string{"publishing twice keeps the first manifest", "of many who publish at once one wins for all"}},
 		{"a chunk that is written twice, or beside its zombie", twice, []string{"writing twice leaves one copy", "writing a big chunk twice leaves one copy", "a zombie beside its successor leaves one copy", "a zombie beside its successor leaves one copy of a big chunk", "what belongs to another plan is never adopted"}},
 		{"a run that is killed between any two steps, and begun anew", "ends as one", []string{"a run that is begun anew after any of its steps ends as one"}},

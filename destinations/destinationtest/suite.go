@@ -1,7 +1,7 @@
 // Package destinationtest holds every destination to the promises of destinations.Destination. A destination's own
 // tests call Run; who adds a destination begins by making it pass.
 //
-// Each group of promises has a file of its own: plans.go, chunks.go, broken.go, proofs.go, publishing.go,
+// Each group of promises has a file of its own: plans.go, claims.go, chunks.go, broken.go, proofs.go, publishing.go,
 // closing.go, redo.go, leftovers.go, faults.go, readback.go, rows.go; and, of rows that ClickHouse makes and somebody else reads,
 // values.go, drift.go, unsure.go. What they find out is told by guarantees.go.
 package destinationtest
@@ -70,6 +70,7 @@ func Run(t *testing.T, newSubject func(t *testing.T) Subject) *Guarantees {
 		promises []promise
 	}{
 		{"plans", plans},
+		{"claims", claims},
 		{"chunks", chunks},
 		{"broken sources", broken},
 		{"proofs", proofs},

@@ -79,7 +79,7 @@ func (d *Destination) prepare(ctx context.Context, plan export.Plan) (destinatio
 		return destinations.Prepared{}, err
 	}
 	if published != nil && !plan.TakesPlaceOf(published.Run) {
-		holds, err := d.plan(ctx, published.Run)
+		holds, _, err := d.plan(ctx, published.Run)
 		if err == nil && holds == nil {
 			holds = &plan // somebody removed it; nobody works a published run
 		}
@@ -103,12 +103,17 @@ func (d *Destination) prepare(ctx context.Context, plan export.Plan) (destinatio
 	if closed, err := d.closedFrom(ctx, plan.Run); err != nil || closed != nil {
 		return destinations.Prepared{Plan: plan, Closed: closed}, err
 	}
+	if published == nil {
+		if covered, err := d.coveredBefore(ctx, plan.Run); err != nil || covered != nil {
+			return destinations.Prepared{Plan: plan, Covered: covered}, err
+		}
+	}
 	if err := d.writePlan(ctx, plan); err != nil {
 		return destinations.Prepared{}, err
 	}
-	holds, err := d.plan(ctx, plan.Run)
-	if err != nil {
-		return destinations.Prepared{}, err
+	holds, claim, err := d.plan(ctx, plan.Run)
+	if err != nil || claim != nil {
+		return destinations.Prepared{Plan: plan, Covered: claim}, err
 	}
 	if holds == nil { // somebody closed the revision before it had a plan
 		if closed, err := d.closedFrom(ctx, plan.Run); err != nil || closed != nil {
@@ -139,43 +144,52 @@ func (d *Destination) writePlan(ctx context.Context, plan export.Plan) error {
 	if err := failpoint.Hit(ctx, "postgres.plan.put"); err != nil {
 		return err
 	}
-	err = d.within(ctx, anybody, func(tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, "INSERT INTO "+d.settings.plans()+` (export, interval_start, interval_end, revision, plan_hash, plan)
-			VALUES ($1, $2, $3, $4, $5, $6::text::json) ON CONFLICT DO NOTHING`, append(keyOf(plan.Run), plan.Run.Revision, plan.Hash(), string(text))...)
-		return err
-	})
+	err = d.within(ctx, anybody, func(tx pgx.Tx) error { return d.insertPlan(ctx, tx, plan.Run, plan.Hash(), string(text)) })
 	if err == nil {
 		err = failpoint.Hit(ctx, "postgres.plan.answered")
 	}
 	return err
 }
 
-// plan reads the plan of a run and revision; nil when there is none.
-func (d *Destination) plan(ctx context.Context, run export.Run) (*export.Plan, error) {
+// insertPlan writes a plan, or a claim in its place, unless the row is there.
+func (d *Destination) insertPlan(ctx context.Context, tx pgx.Tx, run export.Run, hash, text string) error {
+	_, err := tx.Exec(ctx, "INSERT INTO "+d.settings.plans()+` (export, interval_start, interval_end, revision, plan_hash, plan)
+		VALUES ($1, $2, $3, $4, $5, $6::text::json) ON CONFLICT DO NOTHING`, append(keyOf(run), run.Revision, hash, text)...)
+	return err
+}
+
+// plan reads the plan of a run and revision, or the claim in its place; both are nil when there is none.
+func (d *Destination) plan(ctx context.Context, run export.Run) (*export.Plan, *export.Claim, error) {
 	connection, err := d.connect(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer hangUp(ctx, connection)
 	var text string
 	err = connection.QueryRow(ctx, "SELECT plan::text FROM "+d.settings.plans()+" WHERE "+ofRun+" AND revision = $4 AND plan IS NOT NULL", append(keyOf(run), run.Revision)...).Scan(&text)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return nil, nil
+		return nil, nil, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var plan export.Plan
-	if err := json.Unmarshal([]byte(text), &plan); err != nil {
-		return nil, d.notOurs(d.settings.plans(), run, "has a plan that this program cannot read")
+	return d.readPlan(run, text)
+}
+
+func (d *Destination) readPlan(run export.Run, text string) (*export.Plan, *export.Claim, error) {
+	plan, claim, err := export.ReadPlan([]byte(text))
+	var classified *export.Error
+	switch {
+	case errors.As(err, &classified):
+		return nil, nil, err
+	case err != nil:
+		return nil, nil, d.notOurs(d.settings.plans(), run, "has a plan that this program cannot read")
+	case claim != nil && runName(claim.Run) != runName(run):
+		return nil, nil, d.notOurs(d.settings.plans(), run, "has the claim of another interval")
+	case plan != nil && runName(plan.Run) != runName(run):
+		return nil, nil, d.notOurs(d.settings.plans(), run, "has the plan of another run")
 	}
-	if err := plan.Validate(); err != nil {
-		return nil, err
-	}
-	if runName(plan.Run) != runName(run) {
-		return nil, d.notOurs(d.settings.plans(), run, "has the plan of another run")
-	}
-	return &plan, nil
+	return plan, claim, nil
 }
 
 // notOurs is the error of a row or table that somebody else changed.

@@ -90,7 +90,7 @@ func TestAPlanKeepsItsHashInTheBucket(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		read, err := (&Destination{}).readPlan(run, content)
+		read, _, err := (&Destination{}).readPlan(run, content)
 		if err != nil || read.Hash() != plan.Hash() {
 			t.Fatalf("read back with hash %s (%v), written with %s", read.Hash(), err, plan.Hash())
 		}
@@ -106,7 +106,7 @@ func TestAForeignPlanIsRefused(t *testing.T) {
 		"<html>": key + " is not a plan that this program can read: invalid character '<' looking for beginning of value" + remedy,
 		`{"version": 1, "run": {"export": "other", "start": "2026-11-23T10:00:00Z", "end": "2026-11-23T11:00:00Z", "revision": 1}}`: key + " is the plan of another run (other 2026-11-23T10:00:00Z–2026-11-23T11:00:00Z r1)" + remedy,
 	} {
-		_, err := d.readPlan(run, []byte(content))
+		_, _, err := d.readPlan(run, []byte(content))
 		wantConfigError(t, content, err, want)
 	}
 }

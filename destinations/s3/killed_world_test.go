@@ -24,8 +24,9 @@ const childVariable = "MILLRACE_TEST_S3_RUN"
 type childRun struct {
 	Connection connection  `json:"connection"`
 	Plan       export.Plan `json:"plan"`
-	// Close is set for a process that closes the revision instead.
-	Close *export.Closed `json:"close,omitempty"`
+	// Close is set for a process that closes the revision instead, and Claim for one that claims all cells of an interval.
+	Close *export.Closed   `json:"close,omitempty"`
+	Claim *export.Interval `json:"claim,omitempty"`
 	// Remove is set for one that removes what is left over instead.
 	Remove bool `json:"remove,omitempty"`
 }
@@ -54,6 +55,8 @@ func runAsChild(told string) int {
 		_, err = destination.Close(context.Background(), *run.Close)
 	case run.Remove:
 		_, err = destination.(destinations.RemovesLeftovers).RemoveLeftovers(context.Background(), leftTask(true))
+	case run.Claim != nil:
+		_, err = cutBy(context.Background(), destination, run.Plan, *run.Claim)
 	case run.Plan.Definition.Order != "":
 		_, err = runInOrder(context.Background(), destination, run.Plan)
 	default:

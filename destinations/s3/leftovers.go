@@ -87,8 +87,8 @@ func (d *Destination) leftoversOf(ctx context.Context, task destinations.Leftove
 	if err != nil || content == nil {
 		return found, err
 	}
-	plan, err := d.readPlan(one.run, content)
-	if err != nil {
+	plan, claim, err := d.readPlan(one.run, content)
+	if err != nil || claim != nil { // of a claimed interval nothing may be closed but by who works it
 		return found, err
 	}
 	if one.marked {

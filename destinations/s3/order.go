@@ -2,7 +2,6 @@ package s3
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -168,12 +167,15 @@ func (d *Destination) notEndedSince(ctx context.Context, run export.Run, after s
 		if err != nil {
 			return nil, false, err
 		}
-		var plan export.Plan
-		if err := json.Unmarshal(content, &plan); err != nil || plan.Run.Interval.Key() != one.name || plan.Validate() != nil {
+		plan, claim, err := export.ReadPlan(content)
+		if err == nil && claim != nil {
+			continue // its rows are a longer run's, which has a plan of its own
+		}
+		if err != nil || plan.Run.Interval.Key() != one.name {
 			return nil, false, d.notOurs(folder+one.name+"/r0001/plan.json", "is not a plan that this program can read: %v", err)
 		}
 		if !one.ended {
-			found = append(found, planned{plan, one.age})
+			found = append(found, planned{*plan, one.age})
 			continue
 		}
 		content, err = d.read(ctx, d.manifestKey(plan.Run))
@@ -188,7 +190,7 @@ func (d *Destination) notEndedSince(ctx context.Context, run export.Run, after s
 			settled = true
 			break
 		}
-		if err := d.fence(ctx, plan); err != nil {
+		if err := d.fence(ctx, *plan); err != nil {
 			return nil, false, err
 		}
 	}
@@ -211,8 +213,8 @@ func (d *Destination) fenceRun(ctx context.Context, run export.Run) error {
 	if err != nil || content == nil {
 		return err
 	}
-	plan, err := d.readPlan(run, content)
-	if err != nil {
+	plan, claim, err := d.readPlan(run, content)
+	if err != nil || claim != nil {
 		return err
 	}
 	return d.fence(ctx, plan)

@@ -76,13 +76,18 @@ func (d *Destination) Prepare(ctx context.Context, plan export.Plan) (destinatio
 	if err != nil {
 		return destinations.Prepared{}, err
 	}
+	if plan.Run.Revision > export.FirstRevision && published == nil && closed == nil {
+		if holder, err := d.Holder(ctx, plan.Run); err != nil || holder.Claim != nil {
+			return destinations.Prepared{Plan: plan, Covered: holder.Claim}, err
+		}
+	}
 	found, err := d.settle(ctx, d.planKey(plan.Run), content, "s3.plan")
 	if err != nil {
 		return destinations.Prepared{}, err
 	}
-	holds, err := d.readPlan(plan.Run, found)
-	if err != nil {
-		return destinations.Prepared{}, err
+	holds, claim, err := d.readPlan(plan.Run, found)
+	if err != nil || claim != nil {
+		return destinations.Prepared{Plan: plan, Covered: claim}, err
 	}
 	if d.inOrder(holds.Run) {
 		published, closed, err := d.closeWhenLate(ctx, holds)
@@ -107,8 +112,12 @@ func (d *Destination) preparedAs(ctx context.Context, plan export.Plan, publishe
 		return destinations.Prepared{}, err
 	}
 	if content != nil {
-		if plan, err = d.readPlan(published.Run, content); err != nil {
+		holds, claim, err := d.readPlan(published.Run, content)
+		if err != nil {
 			return destinations.Prepared{}, err
+		}
+		if claim == nil {
+			plan = holds
 		}
 	}
 	return destinations.Prepared{Plan: plan, Published: published}, nil
@@ -164,18 +173,23 @@ func mark(content any) ([]byte, error) {
 	return append(encoded, '\n'), nil
 }
 
-func (d *Destination) readPlan(run export.Run, content []byte) (export.Plan, error) {
-	var plan export.Plan
-	if err := json.Unmarshal(content, &plan); err != nil {
-		return export.Plan{}, d.notOurs(d.planKey(run), "is not a plan that this program can read: %v", err)
+// readPlan reads what stands in the place of a plan: the plan, or else the claim of a longer run.
+func (d *Destination) readPlan(run export.Run, content []byte) (export.Plan, *export.Claim, error) {
+	plan, claim, err := export.ReadPlan(content)
+	var classified *export.Error
+	switch {
+	case errors.As(err, &classified):
+		return export.Plan{}, nil, err
+	case err != nil:
+		return export.Plan{}, nil, d.notOurs(d.planKey(run), "is not a plan that this program can read: %v", err)
+	case claim != nil && runName(claim.Run) != runName(run):
+		return export.Plan{}, nil, d.notOurs(d.planKey(run), "is the claim of another interval (%s)", claim.Run)
+	case claim != nil:
+		return export.Plan{}, claim, nil
+	case runName(plan.Run) != runName(run):
+		return export.Plan{}, nil, d.notOurs(d.planKey(run), "is the plan of another run (%s)", plan.Run)
 	}
-	if err := plan.Validate(); err != nil {
-		return export.Plan{}, err
-	}
-	if runName(plan.Run) != runName(run) {
-		return export.Plan{}, d.notOurs(d.planKey(run), "is the plan of another run (%s)", plan.Run)
-	}
-	return plan, nil
+	return *plan, nil, nil
 }
 
 func (d *Destination) readCommitMark(run export.Run, content []byte) (*export.Manifest, *export.Closed, error) {

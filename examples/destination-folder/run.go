@@ -3,7 +3,6 @@ package folder
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
@@ -54,22 +53,58 @@ func (d *Destination) Prepare(ctx context.Context, plan export.Plan) (_ destinat
 	if err != nil {
 		return destinations.Prepared{}, err
 	}
-	run, prepared := plan.Run, destinations.Prepared{}
+	run, prepared := plan.Run, destinations.Prepared{Plan: plan}
 	switch {
 	case manifest != nil && !plan.TakesPlaceOf(manifest.Run):
 		run, prepared.Published = manifest.Run, manifest
 	case closed != nil && closed.Run.Revision >= run.Revision:
 		return destinations.Prepared{Closed: closed}, nil
 	default:
-		if _, err := writeOnce(filepath.Join(d.revision(run), "plan.json"), plan); err != nil {
+		first, err := d.Holder(ctx, run)
+		if err != nil || manifest == nil && closed == nil && first.Claim != nil {
+			return destinations.Prepared{Covered: first.Claim}, err
+		}
+		if _, err := writeOnce(d.planFile(run), plan); err != nil {
 			return destinations.Prepared{}, err
 		}
 	}
-	text, err := os.ReadFile(filepath.Join(d.revision(run), "plan.json"))
-	if err != nil {
-		return destinations.Prepared{}, err
+	holds, claim, err := d.readPlan(run)
+	if holds != nil {
+		prepared.Plan = *holds
 	}
-	return prepared, json.Unmarshal(text, &prepared.Plan)
+	prepared.Covered = claim
+	return prepared, err
+}
+
+func (d *Destination) planFile(run export.Run) string {
+	return filepath.Join(d.revision(run), "plan.json")
+}
+
+// readPlan reads what stands in a plan's place: one of the two.
+func (d *Destination) readPlan(run export.Run) (*export.Plan, *export.Claim, error) {
+	text, err := os.ReadFile(d.planFile(run))
+	if err != nil {
+		return nil, nil, err
+	}
+	return export.ReadPlan(text)
+}
+
+// Claim links plan.json of the cell's first revision; see destinations.Destination.
+func (d *Destination) Claim(ctx context.Context, claim export.Claim) (export.Holder, error) {
+	if _, err := writeOnce(d.planFile(claim.Run), claim); err != nil {
+		return export.Holder{}, d.explain(ctx, "claim "+claim.Run.String(), err)
+	}
+	return d.Holder(ctx, claim.Run)
+}
+
+// Holder reads plan.json of the cell's first revision; see destinations.Destination.
+func (d *Destination) Holder(ctx context.Context, cell export.Run) (export.Holder, error) {
+	cell.Revision = export.FirstRevision
+	_, claim, err := d.readPlan(cell)
+	if errors.Is(err, os.ErrNotExist) {
+		return export.Holder{}, nil
+	}
+	return export.Holder{Own: err == nil && claim == nil, Claim: claim}, d.explain(ctx, "look whose "+cell.String()+" is", err)
 }
 
 // Publish links commit.json; see destinations.Destination. A lost answer needs no care: the next attempt finds the mark.

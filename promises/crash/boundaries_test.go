@@ -23,7 +23,7 @@ func TestEveryBoundaryIsInThePageAndInTheHarness(t *testing.T) {
 	if len(boundaries) < 50 || len(switches) < 8 {
 		t.Fatalf("the source has %d boundaries and %d switches: the search for them finds no longer all", len(boundaries), len(switches))
 	}
-	same(t, "boundaries", "the source", boundaries, "the harness", slices.Sorted(slices.Values(slices.Concat(Boundaries(), ExportBoundaries(), orderedBoundaries, redoBoundaries, leftoverBoundaries, pauseBoundaries))))
+	same(t, "boundaries", "the source", boundaries, "the harness", slices.Sorted(slices.Values(slices.Concat(Boundaries(), ExportBoundaries(), orderedBoundaries, redoBoundaries, leftoverBoundaries, pauseBoundaries, claimBoundaries))))
 
 	content, err := os.ReadFile("../../docs/exactly-once.md")
 	if err != nil {

@@ -46,6 +46,10 @@ var leftoverBoundaries = []string{"s3.remove", "s3.removed", "postgres.leftover.
 // pauseBoundaries are those of an export that is paused for its failures, which those of the harness never are: a test kills at each.
 var pauseBoundaries = []string{"export.pause", "export.paused"}
 
+// claimBoundaries are those of a run over several intervals, which the harness has none of: their tests kill at each, one by
+// one (docs/exactly-once.md).
+var claimBoundaries = []string{"s3.claim.put", "s3.claim.answered", "postgres.claim.put", "postgres.claim.answered"}
+
 // ExportBoundaries are the boundaries of exports, in the order of a run.
 func ExportBoundaries() []string {
 	all := append(append(append([]string{}, storeBoundaries...), tableBoundaries...), ledgerBoundaries...)
