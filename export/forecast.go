@@ -38,12 +38,28 @@ const (
 	fewRuns = 3
 )
 
-// NewForecast tells how long runs of so many rows take one after the other, by the paces of past ones that had rows. Those
-// nearest in size to the greater part of the rows count, since a small run is slow for its rows; a run takes at least as long
-// as the quickest did, whatever its size. Nil when nothing is known.
+// NewForecast tells how long runs of so many rows take one after the other, by the paces of past ones. Of those that had rows
+// the nearest in size to the greater part of the rows count, since a small run is slow for its rows; a run takes at least as long
+// as the quickest of them did, whatever its size. A run without rows takes what such runs took, which is all the work beside the
+// rows. Nil when nothing is known.
 func NewForecast(of string, past []Pace, runs []uint64) *Forecast {
-	past = slices.DeleteFunc(slices.Clone(past), func(p Pace) bool { return p.Rows == 0 || p.Took <= 0 })
-	if len(past) == 0 || len(runs) == 0 {
+	past = slices.DeleteFunc(slices.Clone(past), func(p Pace) bool { return p.Took <= 0 })
+	var empty []Pace
+	for _, p := range past {
+		if p.Rows == 0 {
+			empty = append(empty, p)
+		}
+	}
+	past = slices.DeleteFunc(past, func(p Pace) bool { return p.Rows == 0 })
+	slices.SortFunc(empty, func(a, b Pace) int { return cmp.Compare(a.Took, b.Took) })
+	switch {
+	case len(runs) == 0:
+		return nil
+	case slices.Max(runs) == 0 && len(empty) > 0:
+		quick, slow := emptyRuns(empty)
+		n := time.Duration(len(runs))
+		return &Forecast{From: rounded(n * quick), To: rounded(n * slow), Of: of, Runs: len(empty)}
+	case len(past) == 0:
 		return nil
 	}
 	least := slices.MinFunc(past, func(a, b Pace) int { return cmp.Compare(a.Took, b.Took) }).Took
@@ -58,13 +74,26 @@ func NewForecast(of string, past []Pace, runs []uint64) *Forecast {
 	if len(past) < fewRuns {
 		slow, fast = slow/1.5, fast*1.5
 	}
+	quick, slowest := least, least
+	if len(empty) > 0 {
+		quick, slowest = emptyRuns(empty)
+	}
 	var from, to time.Duration
 	for _, rows := range runs {
+		if rows == 0 {
+			from, to = from+quick, to+slowest
+			continue
+		}
 		from += max(least, seconds(float64(rows)/fast))
 		to += max(least, seconds(float64(rows)/slow))
 	}
 	slices.SortFunc(past, func(a, b Pace) int { return cmp.Compare(float64(a.Rows), float64(b.Rows)) })
 	return &Forecast{From: rounded(from), To: rounded(to), Of: of, Runs: len(past), Rows: past[len(past)/2].Rows}
+}
+
+// emptyRuns are what the quickest and the slowest of runs without rows took, the outer tenths left out.
+func emptyRuns(sorted []Pace) (quick, slow time.Duration) {
+	return sorted[len(sorted)/10].Took, sorted[len(sorted)-1-len(sorted)/10].Took
 }
 
 // typicalRows is the size of run that the middle row of all is in.

@@ -141,21 +141,24 @@ func (s *Starter) Export(ctx context.Context, name string, limit int) (ExportSta
 	return status, err
 }
 
-// recentIntervals is how many intervals back the run of the latest interval is looked for: runs of a backfill are not among those,
-// unless it has come to the present.
-const recentIntervals = 3
+// recentIntervals is how many intervals back the run of the latest interval is looked for, among so many runs: those of a backfill
+// are not there, unless it has come to the present. Where there is none, it is looked for among the latest starts.
+const recentIntervals, recentRuns = 3, 100
 
 // latestInterval is the latest run of the latest interval that has one.
 func (s *Starter) latestInterval(ctx context.Context, status ExportStatus) (*RunStatus, error) {
-	runs := status.Last
-	if grid, err := status.Definition.Grid(); err == nil {
+	var runs []RunStatus
+	grid, err := status.Definition.Grid()
+	if err == nil { // of a schedule that somebody made by hand it may be anything
 		since := time.Now().Add(-recentIntervals * grid.Every()).UTC().Format(time.RFC3339)
-		recent, err := s.listRuns(ctx, status.Definition.Name, fmt.Sprintf(" AND (%s > %q OR TemporalScheduledStartTime > %q)", workflows.AttributeIntervalEnd.GetName(), since, since), 100)
-		if err != nil {
+		recent := fmt.Sprintf(" AND (%s > %q OR TemporalScheduledStartTime > %q)", workflows.AttributeIntervalEnd.GetName(), since, since)
+		if runs, err = s.listRuns(ctx, status.Definition.Name, recent, recentRuns); err != nil {
 			return nil, err
 		}
-		if len(recent) > 0 {
-			runs = recent
+	}
+	if len(runs) == 0 {
+		if runs, err = s.Runs(ctx, status.Definition.Name, recentRuns); err != nil {
+			return nil, err
 		}
 	}
 	var latest *RunStatus

@@ -287,7 +287,7 @@ func backfillLine(progress export.BackfillProgress) string {
 	}
 	line += fmt.Sprintf(" · %d running of %d · %s rows", progress.Running, progress.Parallel, count(progress.Rows))
 	if progress.ETA != nil {
-		line += fmt.Sprintf(" · %.1f intervals a minute, done at about %s", progress.IntervalsPerMinute, clock(*progress.ETA))
+		line += fmt.Sprintf(" · %.0f a minute, done about %s", progress.IntervalsPerMinute, clock(*progress.ETA))
 	}
 	if progress.Note != "" {
 		line += " · " + progress.Note // the last, for it may be cut

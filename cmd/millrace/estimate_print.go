@@ -124,7 +124,11 @@ func takes(e export.Estimate, parallel int) string {
 	if f.Of == export.OfAll {
 		whose = "of all exports"
 	}
-	return fmt.Sprintf("%s, by %s %s with about %s rows", text, plural(f.Runs, "run"), whose, count(f.Rows))
+	with := "without rows"
+	if f.Rows > 0 {
+		with = fmt.Sprintf("with about %s rows", count(f.Rows))
+	}
+	return fmt.Sprintf("%s, by %s %s %s", text, plural(f.Runs, "run"), whose, with)
 }
 
 func printArrangement(w io.Writer, width int, a export.Arrangement) {
