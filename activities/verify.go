@@ -87,6 +87,16 @@ func (s *Steps) VerifyRun(ctx context.Context, task VerifyTask) (export.Verifica
 	if differs != "" {
 		differences = append(differences, export.Difference{Chunk: -1, What: differs})
 	}
+	if len(differences) > 0 {
+		// The next revision may have taken its place in the meantime.
+		again, err := destination.Published(ctx, task.Run)
+		switch {
+		case err != nil:
+			return found, failure(ctx, err)
+		case again != nil && again.Run.Revision > manifest.Run.Revision:
+			return s.VerifyRun(ctx, task)
+		}
+	}
 	switch {
 	case len(differences) > 0:
 		found.Result = export.VerifiedDiffers

@@ -83,6 +83,8 @@ func (r *reconciliation) reviseRun(ctx workflow.Context, changed changedRun, bef
 		revision.Kind, revision.Error = endingOf(err)
 	case outcome.Status != export.StatusPublished && outcome.Status != export.StatusAlreadyDone:
 		revision.Kind, revision.Error = export.KindConfig, string(outcome.Status)+": "+outcome.Note
+	case outcome.Status == export.StatusAlreadyDone && outcome.Run.Revision <= changed.run.Revision:
+		revision.Kind, revision.Error = export.KindInternal, "by the clock of who published it that was only after this reconciliation began: reconcile again"
 	default:
 		revision.Revision, revision.Rows = outcome.Run.Revision, outcome.Rows
 	}

@@ -5,6 +5,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -68,6 +70,54 @@ func TestAWorkerKilledWhileItProvesIsSucceeded(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A worker that is killed when it has just published a run again, and has not told it, is succeeded by one that finds it done:
+// there is one revision more, whatever the redo looks for again.
+func TestAWorkerKilledWhileItRedoesIsSucceeded(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.do(exitDone, "setup")
+	start := time.Date(2026, 3, 1, 10, 0, 0, 0, time.UTC)
+	w.loadPast(start.Add(time.Second), 500)
+	w.do(exitDone, "apply", "--yes")
+	w.do(exitDone, "pause", "shop-events", "--note", "nothing else is to be published")
+	interval := []string{"run", "shop-events", "--start", clock(start), "--end", clock(start.Add(time.Minute))}
+	first := w.start("worker")
+	w.do(exitDone, interval...)
+	first.interrupt()
+	<-first.ended
+	w.do(exitDone, append(interval, "--redo", "--reason", "the test says so", "--detach")...)
+	plain := w.environment
+	w.environment = append(append([]string{}, plain...), "MILLRACE_FAILPOINTS=s3.manifest.answered=kill@1")
+	victim := w.start("worker")
+	w.environment = plain
+	select {
+	case <-victim.ended:
+	case <-time.After(patience):
+		t.Fatalf("the worker was not killed:\n%s", victim.stderr())
+	}
+	w.start("worker")
+	testworld.Eventually(t, 3*patience, func() error {
+		var runs []recordedRun
+		w.doJSON(&runs, exitDone, "runs", "shop-events", "--limit", "1000")
+		var revisions []string
+		for _, run := range runs {
+			if run.Start.Equal(start) {
+				revisions = append(revisions, fmt.Sprintf("%d %s %d %s", run.Revision, run.Status, run.Rows, run.Reason))
+			}
+		}
+		if want := []string{"2 published 500 the test says so", "1 published 500 "}; !slices.Equal(revisions, want) {
+			return fmt.Errorf("the ledger has %q", revisions)
+		}
+		return nil
+	})
+	for _, key := range w.objects() {
+		if strings.Contains(key, "r0003") {
+			t.Errorf("there is %s", key)
+		}
+	}
+	w.do(exitDone, "verify", "shop-events", "--start", clock(start), "--end", clock(start.Add(time.Minute)))
 }
 
 // A worker that is killed just before or after it pauses an export for its failures is succeeded by one that pauses it once.
