@@ -195,7 +195,10 @@ func (b *backfill) work(ctx workflow.Context) error {
 
 // lookAtGovernor asks a worker now and then what holds chunks back, for people to read.
 func (b *backfill) lookAtGovernor(ctx workflow.Context) {
-	for wait := standingFirst; workflow.Sleep(ctx, wait) == nil; wait = standingEvery {
+	pause := func(wait time.Duration) error {
+		return workflow.NewTimerWithOptions(ctx, wait, workflow.TimerOptions{Summary: "until a worker is asked how its governor stands"}).Get(ctx, nil)
+	}
+	for wait := standingFirst; pause(wait) == nil; wait = standingEvery {
 		if b.progress.State == export.BackfillPaused {
 			continue
 		}

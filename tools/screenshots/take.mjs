@@ -4,6 +4,7 @@
 import { chromium } from 'playwright-core'
 import { mkdirSync, statSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
+import { backfillByHand } from './backfill.mjs'
 import { byHand } from './byhand.mjs'
 
 const folder = fileURLToPath(new URL('../../docs/screenshots/', import.meta.url))
@@ -54,6 +55,11 @@ try {
   page.setDefaultTimeout(20_000)
   const lastMinute = decodeURIComponent(run).match(/-(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)\//)[1]
   await byHand(page, schedule.replace(/\/[^/]*$/, ''), lastMinute, (form) => save('create', page, form))
+  await page.setViewportSize({ width: 1280, height: 800 })
+  await backfillByHand(page, schedule.replace(/\/schedules\/.*$/, '/workflows'), async () => {
+    await page.addStyleTag({ content: 'iframe { height: 26rem !important }' })
+    await save('backfill', page)
+  })
 } finally {
   await chrome.close()
 }
