@@ -62,19 +62,27 @@ type Failing struct {
 	Kind Kind `json:"kind"`
 }
 
-// Pause is the pause of the export with that definition whose runs have failed so, as of now; false when it is not to be paused
-// yet, or never. Resumed is when a person last resumed it, zero when nobody has: that starts the time anew.
-func (f Failing) Pause(d Definition, resumed, now time.Time) (Pause, bool, error) {
+// PausesAt is when the export with that definition is paused, unless one of its runs is published or fails otherwise before; false
+// for never. Resumed is when a person last resumed it, zero when nobody has: that starts the time anew. It may be past: the export
+// is paused by a run of its schedule that fails.
+func (f Failing) PausesAt(d Definition, resumed time.Time) (time.Time, bool, error) {
 	after, pauses, err := d.PausesAfter()
 	if err != nil || !pauses || f.Since.IsZero() {
-		return Pause{}, false, err
+		return time.Time{}, false, err
 	}
 	since := f.Since
 	if resumed.After(since) {
 		since = resumed
 	}
-	if now.Sub(since) < after {
-		return Pause{}, false, nil
+	return since.Add(after).UTC(), true, nil
+}
+
+// Pause is the pause of the export with that definition whose runs have failed so, as of now; false when it is not to be paused
+// yet, or never. Resumed is as for PausesAt.
+func (f Failing) Pause(d Definition, resumed, now time.Time) (Pause, bool, error) {
+	at, pauses, err := f.PausesAt(d, resumed)
+	if err != nil || !pauses || now.Before(at) {
+		return Pause{}, false, err
 	}
 	grid, err := d.Grid()
 	if err != nil {
@@ -82,10 +90,14 @@ func (f Failing) Pause(d Definition, resumed, now time.Time) (Pause, bool, error
 	}
 	return Pause{
 		// The sentence of the kind and not that of the failure: notes of a schedule are never encrypted.
-		Note: fmt.Sprintf("%s failed since %s, the last of %s: %s See %s, and then: millrace resume %s --fill", runsHave(f.Runs),
-			f.Since.UTC().Format(time.RFC3339), f.Kind, f.Kind.Sentence(), f.Kind.Runbook(), d.Name),
-		By: PausedByMillrace, Since: now.UTC().Truncate(time.Second), From: grid.LastEnded(f.Began).Start.UTC(),
+		Note: fmt.Sprintf("%s See %s, and then: millrace resume %s --fill", f, f.Kind.Runbook(), d.Name),
+		By:   PausedByMillrace, Since: now.UTC().Truncate(time.Second), From: grid.LastEnded(f.Began).Start.UTC(),
 	}, true, nil
+}
+
+// String says it in two sentences, without anything that was said of a failure itself.
+func (f Failing) String() string {
+	return fmt.Sprintf("%s failed since %s, the last of %s: %s", runsHave(f.Runs), f.Since.UTC().Format(time.RFC3339), f.Kind, f.Kind.Sentence())
 }
 
 func runsHave(runs int) string {

@@ -101,6 +101,11 @@ func TestTakenPortsOfTheREADME(t *testing.T) {
 		}
 		return ready(t.Context(), "http://127.0.0.1:"+at[1]+"/readyz")
 	})
+	sourcing := exec.Command("bash", "-c", ". .devstack/data/world.env && millrace version")
+	sourcing.Dir = ".."
+	if output, err := sourcing.CombinedOutput(); err != nil {
+		t.Errorf("a shell that sources the world has no millrace: %v\n%s", err, output)
+	}
 	environment, err := os.ReadFile("../.devstack/data/world.env")
 	if err != nil {
 		t.Fatal(err)

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -41,6 +42,15 @@ exports:
 	}
 	w.do(exitNegative, "run", "shop-days", "--start", start, "--end", end)
 
+	// Status says so, and when the export is paused for it.
+	out, _ := w.do(exitDone, "status")
+	if !regexp.MustCompile(`\nshop-days: all 3 runs have failed since 20\S+Z, the last of not_found: .* What to do: docs/runbooks/not_found.md; unless a run succeeds it is paused at 20\S+Z\n`).MatchString(out) {
+		t.Errorf("status says\n%s", out)
+	}
+	var status statusAnswer
+	if w.doJSON(&status, exitDone, "status"); status.Failing["shop-days"].Runs != 3 || !status.Failing["shop-days"].PausesAt.Equal(status.Failing["shop-days"].Since.Add(24*time.Hour)) {
+		t.Errorf("status: %+v", status.Failing)
+	}
 	var results []runResult
 	w.doJSON(&results, exitNegative, "run", "shop-days", "--failed", "--end", end)
 	if len(results) != 3 {
@@ -59,9 +69,13 @@ exports:
 		t.Fatal(err)
 	}
 	first, middle := days(-4, -3)
+	status = statusAnswer{}
 	out, said := w.do(exitDone, "run", "shop-days", "--failed", "--start", first, "--end", middle, "--parallel", "2")
 	if !strings.Contains(said, "1 interval of shop-days failed, and will be repeated:\n  "+first+"–"+middle+" not_found: ") || strings.Count(out, "published") != 1 {
 		t.Errorf("it prints\n%s%s", said, out)
+	}
+	if w.doJSON(&status, exitDone, "status"); len(status.Failing) > 0 {
+		t.Errorf("after a run that was published: %+v", status.Failing)
 	}
 	var left []recordedRun
 	w.doJSON(&left, exitDone, "runs", "shop-days", "--failed")

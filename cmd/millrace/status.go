@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,8 +22,17 @@ import (
 type statusAnswer struct {
 	Exports   []starter.ExportStatus `json:"exports"`
 	Watermark watermarkStatus        `json:"watermark"`
+	// Failing are the exports whose latest runs have all failed by what their users have to mend, by name.
+	Failing map[string]failingStatus `json:"failing,omitempty"`
 
 	file string // where exports may be defined
+}
+
+// failingStatus is since when an export fails, and when it is paused for it.
+type failingStatus struct {
+	export.Failing
+	// PausesAt is when it is paused unless a run is published before; nil for never.
+	PausesAt *time.Time `json:"pauses_at,omitempty"`
 }
 
 type watermarkStatus struct {
@@ -89,6 +99,8 @@ watermark, which is shown as well; it is asked of ClickHouse, by the addresses i
 			if answer.Watermark, err = readWatermark(cmd.Context()); err != nil {
 				// How exports stand is worth telling also while ClickHouse is away.
 				answer.Watermark = watermarkStatus{Reason: err.Error(), Unknown: true}
+			} else if answer.Failing, err = readFailing(cmd.Context(), answer.Exports); err != nil {
+				return err
 			}
 			if p.json {
 				return p.printJSON(answer)
@@ -99,6 +111,48 @@ watermark, which is shown as well; it is asked of ClickHouse, by the addresses i
 	}
 	command.Flags().IntVar(&limit, "limit", 10, "how many runs of one export to show")
 	return command
+}
+
+// readFailing asks the ledger about the exports whose latest run has failed by a kind that pauses them, and that are not paused.
+func readFailing(ctx context.Context, exports []starter.ExportStatus) (map[string]failingStatus, error) {
+	exports = slices.DeleteFunc(slices.Clone(exports), func(one starter.ExportStatus) bool {
+		return one.Paused || one.Latest == nil || !one.Latest.ErrorKind.PausesExport()
+	})
+	if len(exports) == 0 {
+		return nil, nil
+	}
+	found := map[string]failingStatus{}
+	err := readLedger(ctx, func(store *eventstore.Store) error {
+		for _, one := range exports {
+			failing, err := store.Failing(ctx, one.Definition.Name)
+			if err != nil {
+				return err
+			}
+			if failing.Since.IsZero() {
+				continue
+			}
+			status := failingStatus{Failing: failing}
+			at, pauses, err := failing.PausesAt(one.Definition, export.ParseResumed(one.Note))
+			if err != nil {
+				return err
+			}
+			if pauses {
+				status.PausesAt = &at
+			}
+			found[one.Definition.Name] = status
+		}
+		return nil
+	})
+	return found, err
+}
+
+// String is a line for people, without the export's name.
+func (f failingStatus) String() string {
+	line := fmt.Sprintf("%s What to do: %s", f.Failing, f.Kind.Runbook())
+	if f.PausesAt != nil {
+		line += fmt.Sprintf("; unless a run succeeds it is paused at %s", clock(*f.PausesAt))
+	}
+	return line
 }
 
 // readWatermark asks ClickHouse.
@@ -171,6 +225,9 @@ func (p *program) printStatus(answer statusAnswer, single bool) {
 	for _, export := range answer.Exports {
 		for _, line := range underWay(export) {
 			p.printLine(line)
+		}
+		if failing, fails := answer.Failing[export.Definition.Name]; fails {
+			p.printLine(fmt.Sprintf("%s: %s", export.Definition.Name, failing))
 		}
 	}
 	if single {
