@@ -5,6 +5,7 @@ package promises
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -182,6 +183,64 @@ func TestARedoTakesThePlaceOfWhatIsPublished(tt *testing.T) {
 	}
 }
 
+// readHighest are the rows that a reader finds who takes the highest published revision of each interval.
+func (t *thread) readHighest(name string) (rows []map[string]any, revisions map[string]int) {
+	t.Helper()
+	highest := map[string]export.Manifest{}
+	for _, mark := range ending(t.objects(), "/manifest.json") {
+		manifest := t.manifest(mark)
+		if key := manifest.Run.Interval.Key(); manifest.Run.Export == name && manifest.PlanHash != "" && manifest.Run.Revision > highest[key].Run.Revision {
+			highest[key] = manifest
+		}
+	}
+	revisions = map[string]int{}
+	for key, manifest := range highest {
+		revisions[key] = manifest.Run.Revision
+		for _, receipt := range manifest.Receipts {
+			for line := range strings.Lines(string(t.read("events/" + receipt.Location))) {
+				var row map[string]any
+				if err := json.Unmarshal([]byte(line), &row); err != nil {
+					t.Fatal(err)
+				}
+				rows = append(rows, row)
+			}
+		}
+	}
+	return rows, revisions
+}
+
+// Hours that longer runs have are done again with these, each of them once, whoever asks hour by hour; and readers have each row
+// once.
+func TestARedoOfWhatLongerRunsHave(tt *testing.T) {
+	tt.Parallel()
+	t := newThread(tt)
+	const n = 12
+	ids := t.load(n, 1)[1]
+	t.work()
+	definition := hourly("overlapping", 1)
+	for _, own := range []int{3, 4} {
+		t.run(definition, hour(own))
+	}
+	t.run(definition, span(0, n-1))
+	row, late := block(hour(6).Start.Add(59*time.Minute), 1, 1, `{"late": true}`)
+	eventstoretest.LoadPast(t.T, t.events, row)
+	wanted := hours(definition, n)
+	wanted.Redo = true
+	progress, err := t.backfill(wanted)
+	if err != nil || progress.Published != 4 || progress.AlreadyDone != n-4 {
+		t.Errorf("the backfill ended with %+v, %v", progress, err)
+	}
+	rows, revisions := t.readHighest(definition.Name)
+	t.once("done again", uuids(rows), append(ids, late...))
+	want := map[string]int{span(0, 2).Key(): 2, hour(3).Key(): 2, hour(4).Key(): 2, span(5, n-1).Key(): 2}
+	if !maps.Equal(revisions, want) {
+		t.Errorf("published are %v, want %v", revisions, want)
+	}
+	if report := t.reconcile(definition, n); !report.Whole() || report.States[export.StateProved] != n {
+		t.Errorf("reconciled it is %+v", report)
+	}
+}
+
 // In a table the rows of the next revision take the place of the former one's, where these can be told from others; elsewhere
 // nothing is written.
 func TestARedoInATable(tt *testing.T) {
@@ -226,19 +285,5 @@ func TestARedoInATable(tt *testing.T) {
 		if err != nil || !report.Whole() || report.Intervals[0].Run.Revision < 1 {
 			t.Errorf("%s: verified is %+v, %v", test.name, report, err)
 		}
-	}
-}
-
-// healsTable has a row removed from a table by hand, and exported again with its run.
-func (t *thread) healsTable(w warehouse, definition export.Definition, rows uint64) {
-	t.Helper()
-	w.do(t, "DELETE FROM SCHEMA.events WHERE uuid = (SELECT uuid FROM SCHEMA.events ORDER BY uuid LIMIT 1)")
-	start, end := hour(0).Start, hour(0).End
-	report, err := t.starter.Reconcile(t.Context(), export.ReconcileTask{Definition: definition, Start: &start, End: &end, All: true, Revise: true})
-	if err != nil || report.Changed[export.ChangeAltered] != 1 || report.Healed != 1 || !report.Whole() || report.Revisions[0].Revision != 3 {
-		t.Errorf("reconciled is %+v, %v", report, err)
-	}
-	if got := w.list(t, "SELECT count(*) || ' rows, ' || count(DISTINCT millrace_run) || ' of ' || min(right(millrace_run, 11)) FROM %s.events"); got[0] != fmt.Sprintf("%d rows, 1 of r0003-00000", rows) {
-		t.Errorf("healed, there are %s", got)
 	}
 }
