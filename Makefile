@@ -95,7 +95,7 @@ test/modules: bin/devstack ## Run the tests of the modules beside the product: d
 	@for module in $(MODULES); do echo "go test -C $$module -tags world ./..."; $(WORLD) go test -C $$module -tags world -timeout 20m ./... || exit 1; done
 
 # The tests that call history: every way in which a workflow can go.
-HISTORIES = ^(TestHistoriesOfAllKindsReplay|TestABackfillPublishesWhatIsMissing|TestABackfillIsLedByPeople|TestACancelledBackfillIsTakenUpAgain|TestABackfillTellsOfFailures|TestARunOverSeveralHours|TestABackfillByDaysLeavesHoursToThoseWhoHaveThem|TestReconcileFindsWhatHappened|TestStoppingARunInTheMiddleIsHarmless|TestFilesOfAStrictExportAppearInOrder|TestAStrictRunThatWasCancelledAndResetWritesAgain|TestARunThatTheWatermarkDoesNotReachGivesUpInTime|TestAnExportWhoseUserHasSomethingToMendIsPaused)$$
+HISTORIES = ^(TestHistoriesOfAllKindsReplay|TestABackfillPublishesWhatIsMissing|TestABackfillIsLedByPeople|TestACancelledBackfillIsTakenUpAgain|TestABackfillTellsOfFailures|TestARunOverSeveralHours|TestAnExportThatGoesFromHoursToDays|TestABackfillByDaysLeavesHoursToThoseWhoHaveThem|TestReconcileFindsWhatHappened|TestStoppingARunInTheMiddleIsHarmless|TestFilesOfAStrictExportAppearInOrder|TestAStrictRunThatWasCancelledAndResetWritesAgain|TestARunThatTheWatermarkDoesNotReachGivesUpInTime|TestAnExportWhoseUserHasSomethingToMendIsPaused)$$
 
 .PHONY: histories
 histories: bin/devstack ## Record the histories of a release, which later ones replay: RELEASE=0.4

@@ -24,6 +24,8 @@ type RunningQuery struct {
 	// End and Scheduled are the search attributes with the end of a run's interval, and with the time at which it was due.
 	End       string `json:"end"`
 	Scheduled string `json:"scheduled"`
+	// Progress is the query that asks a run where it stands.
+	Progress string `json:"progress,omitempty"`
 }
 
 const (
@@ -46,7 +48,7 @@ func (r *reconciler) underWay(ctx context.Context) ([]export.UnderWay, error) {
 			return nil, export.Errorf(export.KindInternal, "list the runs of export %q: %w", name, err)
 		}
 		for _, run := range answer.GetExecutions() {
-			interval, known := intervalOf(run, name, r.grid, query)
+			interval, known := r.intervalNow(ctx, temporal, run)
 			if known && interval.Start.Before(span.End) && span.Start.Before(interval.End) {
 				found, runs = append(found, export.UnderWay{Interval: interval}), append(runs, run)
 			}
@@ -64,6 +66,21 @@ func (r *reconciler) underWay(ctx context.Context) ([]export.UnderWay, error) {
 		})
 	}
 	return found, group.Wait()
+}
+
+// intervalNow is the interval of a run that is under way. Where intervals of two lengths end together, for the export's was changed,
+// the run is asked which is its own; one that nobody has taken up yet counts as the shorter.
+func (r *reconciler) intervalNow(ctx context.Context, temporal client.Client, run *workflowpb.WorkflowExecutionInfo) (export.Interval, bool) {
+	interval, known := intervalOf(run, r.task.Definition.Name, r.grid, r.task.Running)
+	if !known || r.grid.Today().LastEnded(interval.End).Equal(r.grid.LastEnded(interval.End)) {
+		return interval, known
+	}
+	value, err := temporal.QueryWorkflow(ctx, run.GetExecution().GetWorkflowId(), run.GetExecution().GetRunId(), r.task.Running.Progress)
+	var progress export.Progress
+	if err == nil && r.task.Running.Progress != "" && value.Get(&progress) == nil && !progress.Run.Start.IsZero() {
+		interval = progress.Run.Interval
+	}
+	return interval, true
 }
 
 // intervalOf is the interval of a run, by its id where Millrace or a schedule has given it, and else by its attributes, with

@@ -121,8 +121,8 @@ func (b Backfill) Cut(span Interval) ([]Interval, error) {
 	if err != nil {
 		return nil, err
 	}
-	if span.Length()/steps.by.Every() > MaxBackfilled {
-		return nil, Errorf(KindConfig, "%s has more than %d intervals of %s, which is what a backfill takes: give a shorter range", span, MaxBackfilled, Duration(steps.by.Every()))
+	if span.Length()/steps.by.shortest() > MaxBackfilled {
+		return nil, Errorf(KindConfig, "%s has more than %d intervals of %s, which is what a backfill takes: give a shorter range", span, MaxBackfilled, Duration(steps.by.shortest()))
 	}
 	if err := steps.cells.OnGrid(span); err != nil {
 		return nil, err

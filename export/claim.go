@@ -95,10 +95,17 @@ func Segments(asked Interval, cells []Interval, holders []Holder) []Interval {
 // Cells cuts an interval that one run is asked for into the cells of the grid. The error of one that has more than MaxCells
 // says so.
 func (g Grid) Cells(asked Interval) ([]Interval, error) {
-	if asked.Length()/g.Every() > MaxCells {
-		return nil, Errorf(KindConfig, "interval %s has more than %d intervals of %s, which is what one run covers: give a shorter one, or a backfill with a shorter step", asked, MaxCells, Duration(g.Every()))
+	if err := g.OnGrid(asked); err != nil {
+		return nil, err
 	}
-	return g.Split(asked)
+	var cells []Interval
+	for at := asked.Start; at.Before(asked.End) && len(cells) <= MaxCells; at = cells[len(cells)-1].End {
+		cells = append(cells, g.Containing(at))
+	}
+	if len(cells) > MaxCells {
+		return nil, Errorf(KindConfig, "interval %s has more than %d intervals of %s, which is what one run covers: give a shorter one, or a backfill with a shorter step", asked, MaxCells, Duration(g.at(asked.Start).every))
+	}
+	return cells, nil
 }
 
 // Cut finds the runs that together have the rows of an interval that was asked for, in order. Settle claims each cell of an

@@ -84,6 +84,8 @@ type Definition struct {
 	Offset Duration `json:"offset,omitempty"`
 	// TimeZone is the IANA zone of days and weeks; UTC when left out.
 	TimeZone string `json:"time_zone,omitempty"`
+	// Earlier is how time was cut before Every, Offset or TimeZone were changed, the earliest first. `millrace apply` keeps it.
+	Earlier []Earlier `json:"earlier,omitempty"`
 	// ChunkRows is about how many rows a chunk holds: 1,000,000 when left out.
 	ChunkRows uint64 `json:"chunk_rows,omitempty"`
 	// ChunkBytes is about how many bytes of values a chunk holds, before encoding, where its rows are large: 1 GiB when left
@@ -155,7 +157,7 @@ func marshalDefinition(d Definition, run inputOfRun) ([]byte, error) {
 }
 
 var definitionFields = []string{
-	"name", "title", "team", "model", "columns", "filters", "connection", "every", "offset", "time_zone", "chunk_rows", "chunk_bytes", "give_up_after", "pause_after", "proof", "order",
+	"name", "title", "team", "model", "columns", "filters", "connection", "every", "offset", "time_zone", "earlier", "chunk_rows", "chunk_bytes", "give_up_after", "pause_after", "proof", "order",
 }
 
 func unmarshalDefinition(data []byte, d *Definition, run *inputOfRun) error {
@@ -321,7 +323,13 @@ func noColumn(field, name string, all []Column) error {
 }
 
 // Grid is the definition's grid.
-func (d Definition) Grid() (Grid, error) { return NewGrid(d.Every, d.Offset, d.TimeZone) }
+func (d Definition) Grid() (Grid, error) {
+	grid, err := NewGrid(d.Every, d.Offset, d.TimeZone)
+	if err != nil {
+		return grid, err
+	}
+	return grid.withEarlier(d.Earlier)
+}
 
 // Hash is the definition's fingerprint, over what changes rows or bytes and nothing else: team, model, columns, filters,
 // order and the destination's block. How ClickHouse describes the model's columns is not covered: the plan says it. The block is taken as it stands here, so let the destination normalise it first.

@@ -57,6 +57,8 @@ type Grid struct {
 	every    time.Duration
 	offset   time.Duration
 	location *time.Location
+	// earlier are the grids of former times, the earliest first; see Definition.After.
+	earlier []era
 }
 
 // NewGrid makes the grid of intervals that are every long and begin offset after the natural boundary: for lengths
@@ -85,7 +87,7 @@ func NewGrid(every, offset Duration, zone string) (Grid, error) {
 	return Grid{every: length, offset: shift, location: location}, nil
 }
 
-// Every is the nominal length of an interval.
+// Every is the nominal length of an interval, today.
 func (g Grid) Every() time.Duration { return g.every }
 
 // Offset is how long after the natural boundary an interval begins.
@@ -162,14 +164,15 @@ func (g Grid) step(from time.Time, lengths int) time.Time {
 
 // Containing is the interval that t lies in.
 func (g Grid) Containing(t time.Time) Interval {
-	start := g.floor(t)
-	return Interval{Start: start, End: g.step(start, 1)}
+	then := g.at(t)
+	start := then.floor(t)
+	return Interval{Start: start, End: then.step(start, 1)}
 }
 
 // LastEnded is the last interval that ended at or before t.
 func (g Grid) LastEnded(t time.Time) Interval {
-	end := g.floor(t)
-	return Interval{Start: g.step(end, -1), End: end}
+	end := g.Containing(t).Start
+	return g.Containing(end.Add(-time.Second))
 }
 
 // OnGrid says what is wrong with a range whose ends must be boundaries of the grid, or nil; it names the nearest boundaries.
@@ -183,7 +186,7 @@ func (g Grid) OnGrid(span Interval) error {
 	}{{"start", span.Start}, {"end", span.End}} {
 		if near := g.Containing(end.at); !near.Start.Equal(end.at) {
 			return Errorf(KindConfig, "%s %s is not a boundary of the export's grid (every %s): the nearest are %s and %s",
-				end.name, end.at.UTC().Format(time.RFC3339), Duration(g.every),
+				end.name, end.at.UTC().Format(time.RFC3339), Duration(g.at(end.at).every),
 				near.Start.Format(time.RFC3339), near.End.Format(time.RFC3339))
 		}
 	}
@@ -197,9 +200,9 @@ func (g Grid) Split(span Interval) ([]Interval, error) {
 	}
 	var intervals []Interval
 	for start := span.Start.UTC(); start.Before(span.End); {
-		end := g.step(start, 1)
-		intervals = append(intervals, Interval{Start: start, End: end})
-		start = end
+		interval := g.Containing(start)
+		intervals = append(intervals, interval)
+		start = interval.End
 	}
 	return intervals, nil
 }
@@ -220,7 +223,7 @@ func (g Grid) Resolve(asked *Interval, scheduled time.Time) (Interval, error) {
 	case scheduled.IsZero():
 		return Interval{}, Errorf(KindConfig, "start and end are missing: a run that no schedule starts must say its interval, as RFC 3339 times")
 	}
-	return g.LastEnded(scheduled), nil
+	return g.Due(scheduled), nil
 }
 
 // String is for messages: "1h", "1d+30m Europe/Berlin".

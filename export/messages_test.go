@@ -12,7 +12,7 @@ const shopEvents = `{"name":"shop-events","team":1,"model":"events","connection"
 func TestABadDefinitionIsToldByFieldValueAndRemedy(t *testing.T) {
 	for _, c := range []struct{ name, input, want string }{
 		{"unknown field", strings.Replace(shopEvents, `"every"`, `"evry":"1h","every"`, 1),
-			`export "shop-events": unknown field "evry": the fields are name, title, team, model, columns, filters, connection, every, offset, time_zone, chunk_rows, chunk_bytes, give_up_after, pause_after, proof, order, start, end and redo_before in a run's input, and one block named after the destination, such as "s3"`},
+			`export "shop-events": unknown field "evry": the fields are name, title, team, model, columns, filters, connection, every, offset, time_zone, earlier, chunk_rows, chunk_bytes, give_up_after, pause_after, proof, order, start, end and redo_before in a run's input, and one block named after the destination, such as "s3"`},
 		{"no destination", strings.Replace(shopEvents, `,"s3":{"prefix":"events"}`, ``, 1),
 			`export "shop-events": the destination's block is missing: add one, for example "s3": {"prefix": "events"}`},
 		{"two destinations", strings.Replace(shopEvents, `"s3"`, `"gcs":{},"s3"`, 1),

@@ -21,10 +21,10 @@ const FirstRevision = 1
 func (r Run) String() string { return fmt.Sprintf("%s %s r%d", r.Export, r.Interval, r.Revision) }
 
 // WorkflowID is the id that people see: <export>-<end>, as Temporal's schedules form it, for an interval of the
-// grid's own length; with both ends for another. It is never relied on: a run is safe by data at the destination.
+// grid's own length today; with both ends for another. It is never relied on: a run is safe by data at the destination.
 func (r Run) WorkflowID(g Grid) string {
 	id := WorkflowIDPrefix(r.Export) + r.End.UTC().Format(time.RFC3339)
-	if !g.LastEnded(r.End).Start.Equal(r.Start) {
+	if !g.Today().LastEnded(r.End).Start.Equal(r.Start) {
 		id = WorkflowIDPrefix(r.Export) + r.Start.UTC().Format(time.RFC3339) + "--" + r.End.UTC().Format(time.RFC3339)
 	}
 	if r.Revision > FirstRevision {

@@ -18,8 +18,8 @@ func (b Backfill) Steps() (Steps, error) {
 		return Steps{}, Errorf(KindConfig, "step: %q must be a whole number of the export's intervals (every %q), such as \"1d\"", b.Step, b.Definition.Every)
 	case step != week && (step > day || day%step != 0):
 		return Steps{}, Errorf(KindConfig, "step: %q must divide a day evenly, or be \"1d\" or \"1w\"", b.Step)
-	case step/every > MaxCells:
-		return Steps{}, Errorf(KindConfig, "step: %q has %d of the export's intervals (every %q), and one run covers at most %d: give a shorter one", b.Step, step/every, b.Definition.Every, MaxCells)
+	case step/cells.shortest() > MaxCells:
+		return Steps{}, Errorf(KindConfig, "step: %q has %d of the export's intervals (of %q), and one run covers at most %d: give a shorter one", b.Step, step/cells.shortest(), Duration(cells.shortest()), MaxCells)
 	}
 	by, err := NewGrid(b.Step, b.Definition.Offset, b.Definition.TimeZone)
 	return Steps{cells, by}, err

@@ -365,7 +365,15 @@ func TestThePageOnBackfills(tt *testing.T) {
 	t.work()
 	t.apply(shopEvents(tt))
 	for _, block := range blocks(tt, "../docs/backfills.md") {
-		if block.language != "yaml" {
+		if strings.HasPrefix(block.text, "exports:") {
+			rest := "    team: 1\n    connection: lake\n    s3: {}\n"
+			read, err := config.Parse("millrace.yaml", []byte(strings.TrimRight(block.text, "\n")+"\n"+rest))
+			if err != nil || len(read.Exports) != 1 || len(read.Exports[0].Earlier) != 1 {
+				t.Errorf("docs/backfills.md:%d: %v", block.line, err)
+			}
+			continue
+		}
+		if block.language != "yaml" || !strings.HasPrefix(block.text, "backfills:") {
 			continue
 		}
 		read, err := config.Parse("millrace.yaml", []byte(block.text))

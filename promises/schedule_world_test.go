@@ -27,7 +27,7 @@ func (t *thread) diff(definition export.Definition) starter.Change {
 func TestApplyingTwiceChangesNothingTheSecondTime(tt *testing.T) {
 	tt.Parallel()
 	t := newThread(tt)
-	for _, change := range []func(*export.Definition){
+	for i, change := range []func(*export.Definition){
 		func(*export.Definition) {},
 		func(d *export.Definition) {
 			d.Every, d.Offset = export.Duration(6*time.Hour), export.Duration(90*time.Minute)
@@ -37,15 +37,16 @@ func TestApplyingTwiceChangesNothingTheSecondTime(tt *testing.T) {
 		func(d *export.Definition) { d.Every, d.TimeZone = export.Duration(7*24*time.Hour), "Africa/Cairo" },
 		func(d *export.Definition) { d.Title = "The shop's events" },
 	} {
-		definition := hourly("shop-events", 1)
+		name := fmt.Sprintf("shop-events-%d", i) // for not every length can follow every other
+		definition := hourly(name, 1)
 		change(&definition)
 		first := t.apply(definition)
 		if again := t.diff(definition); again.Action != starter.ActionNone || len(again.Fields) != 0 {
 			t.Errorf("after %s, applying again would %s: %+v", first.Action, again.Action, again.Fields)
 		}
-		before := t.describe("shop-events").Info.LastUpdateAt
+		before := t.describe(name).Info.LastUpdateAt
 		t.apply(definition)
-		if after := t.describe("shop-events").Info.LastUpdateAt; !after.Equal(before) {
+		if after := t.describe(name).Info.LastUpdateAt; !after.Equal(before) {
 			t.Errorf("applying again wrote the schedule at %s", after)
 		}
 	}
@@ -66,12 +67,18 @@ func TestADiffShowsWhatWouldChange(tt *testing.T) {
 	definition := hourly("shop-events", 1)
 	t.apply(definition)
 	definition.Title, definition.Every = "Shop", export.Duration(15*time.Minute)
+	got := t.diff(definition)
+	if got.Definition == nil || len(got.Definition.Earlier) != 1 {
+		t.Fatalf("it does not keep how time was cut: %+v", got.Definition)
+	}
+	until := got.Definition.Earlier[0].Until
 	want := []starter.FieldChange{
+		{Field: "earlier", To: fmt.Sprintf(`[{"every":"1h","until":%q}]`, until.Format(time.RFC3339))},
 		{Field: "every", From: `"1h"`, To: `"15m"`},
 		{Field: "title", To: `"Shop"`},
 		{Field: "schedule.times", From: "every 1h0m0s offset 0s ", To: "every 15m0s offset 0s "},
 	}
-	if got := t.diff(definition); got.Action != starter.ActionUpdate || !slices.Equal(got.Fields, want) {
+	if got.Action != starter.ActionUpdate || !slices.Equal(got.Fields, want) {
 		t.Errorf("the diff is %s %+v", got.Action, got.Fields)
 	}
 	if got := t.diff(hourly("blog-events", 2)); got.Action != starter.ActionCreate {

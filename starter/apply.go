@@ -1,6 +1,7 @@
 package starter
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -38,14 +39,15 @@ type Change struct {
 	Export string        `json:"export"`
 	Action Action        `json:"action"`
 	Fields []FieldChange `json:"fields,omitempty"`
-	// Warning says what a change does that its fields do not show; empty when there is nothing.
-	Warning    string             `json:"warning,omitempty"`
+	// Definition is what the schedule is to have: how time was cut before is part of it.
 	Definition *export.Definition `json:"definition,omitempty"`
 	// Nightly is set of a schedule that reconciles the export each night, whose id is in Export then.
 	Nightly *export.Nightly `json:"nightly,omitempty"`
 	// FilledFrom is set once an update was applied: what the new times have had due since then was started, for Temporal
 	// counts them from the update on. Nil for a paused schedule: what falls due in a pause is started by nobody.
 	FilledFrom *time.Time `json:"filled_from,omitempty"`
+	// written is the definition as it was given, without what it takes over from the schedule.
+	written *export.Definition
 }
 
 // Diff compares definitions, normalised, with the schedules there are, and changes nothing. The order is that of the
@@ -71,11 +73,8 @@ func (s *Starter) Diff(ctx context.Context, definitions []export.Definition) ([]
 }
 
 func (s *Starter) diff(ctx context.Context, definition export.Definition) (Change, error) {
-	change := Change{Export: definition.Name, Action: ActionCreate, Definition: &definition}
-	wanted, err := schedule(definition)
-	if err != nil {
-		return change, err
-	}
+	written := definition
+	change := Change{Export: definition.Name, Action: ActionCreate, Definition: &definition, written: &written}
 	// A schedule that was made a moment ago may not be in the list yet, so ask for it by name.
 	description, err := s.Temporal.ScheduleClient().GetHandle(ctx, definition.Name).Describe(ctx)
 	if notFound(err) {
@@ -88,22 +87,51 @@ func (s *Starter) diff(ctx context.Context, definition export.Definition) (Chang
 	if action, ok := description.Schedule.Action.(*client.ScheduleWorkflowAction); !ok || action.Workflow != workflows.NameExport {
 		return change, export.Errorf(export.KindConfig, "schedule %q exists and is no export: rename the export, or delete the schedule with `temporal schedule delete --schedule-id %s`", definition.Name, definition.Name)
 	}
+	if definition, err = s.follow(definition, description.Schedule, time.Now()); err != nil {
+		return change, err
+	}
+	wanted, err := schedule(definition)
+	if err != nil {
+		return change, err
+	}
 	change.Fields = s.scheduleChanges(description.Schedule, wanted, definition)
 	change.Action = ActionUpdate
 	if len(change.Fields) == 0 {
 		change.Action = ActionNone
 	}
-	change.Warning = gridWarning(change.Fields)
+	change.Definition = &definition
 	return change, nil
 }
 
-// gridWarning warns of a change of what intervals are cut by.
-func gridWarning(fields []FieldChange) string {
-	cuts := func(f FieldChange) bool { return slices.Contains([]string{"every", "offset", "time_zone"}, f.Field) }
-	if !slices.ContainsFunc(fields, cuts) {
-		return ""
+// follow is a definition as it follows what its schedule has at a moment. A schedule whose input nobody can read is followed by
+// the definition as it stands.
+func (s *Starter) follow(definition export.Definition, there client.Schedule, now time.Time) (export.Definition, error) {
+	input, err := s.input(there)
+	before := input.Definition.WithDefaults()
+	if err != nil || before.Validate() != nil {
+		return definition, nil
 	}
-	return "time is cut into other intervals from now on: what is published stays as it is, and to run or backfill that time anew would export its rows a second time"
+	return definition.After(before, now)
+}
+
+// handOverMargin is for how long before the end of an old interval no change of the grid is begun: the schedule might start it
+// by the old definition while it takes up the new one.
+const handOverMargin = 10 * time.Second
+
+// isQuiet says that an update which changes the grid would come too near to the end of an old interval.
+func (s *Starter) isQuiet(definition export.Definition, there client.Schedule, now time.Time) error {
+	input, err := s.input(there)
+	if err != nil || input.Definition.Every == definition.Every && input.Definition.Offset == definition.Offset && input.Definition.TimeZone == definition.TimeZone {
+		return nil
+	}
+	old, err := input.Definition.WithDefaults().Grid()
+	if err != nil {
+		return nil // nothing was ever started by it
+	}
+	if ends := old.Today().Containing(now).End; ends.Sub(now) < handOverMargin {
+		return export.Errorf(export.KindConfig, "export %q: an interval ends at %s, in a moment, and its run must not be mistaken for one of other intervals: apply again after that", definition.Name, ends.Format(time.RFC3339))
+	}
+	return nil
 }
 
 // scheduleChanges compares what is there with what is wanted: the definition, when it fires, and its policies.
@@ -235,15 +263,28 @@ func (s *Starter) create(ctx context.Context, definition export.Definition) erro
 }
 
 func (s *Starter) update(ctx context.Context, change Change) (Change, error) {
-	wanted, err := schedule(*change.Definition)
-	if err != nil {
+	if err := s.noBackfillByOld(ctx, change); err != nil {
 		return change, err
 	}
+	written := *cmp.Or(change.written, change.Definition)
 	handle := s.Temporal.ScheduleClient().GetHandle(ctx, change.Export)
 	var before client.ScheduleDescription
-	err = handle.Update(ctx, client.ScheduleUpdateOptions{
+	var wanted client.Schedule
+	err := handle.Update(ctx, client.ScheduleUpdateOptions{
 		DoUpdate: func(input client.ScheduleUpdateInput) (*client.ScheduleUpdate, error) {
 			before = input.Description
+			now := time.Now()
+			definition, err := s.follow(written, before.Schedule, now)
+			if err == nil {
+				err = s.isQuiet(definition, before.Schedule, now)
+			}
+			if err != nil {
+				return nil, err
+			}
+			change.Definition = &definition
+			if wanted, err = schedule(definition); err != nil {
+				return nil, err
+			}
 			updated := wanted
 			updated.State = before.Schedule.State
 			return &client.ScheduleUpdate{Schedule: &updated}, nil
@@ -269,6 +310,20 @@ func (s *Starter) update(ctx context.Context, change Change) (Change, error) {
 	return change, nil
 }
 
+// noBackfillByOld refuses a change of what time is cut by while a backfill cuts it as before: it could come to time that is cut
+// otherwise by then.
+func (s *Starter) noBackfillByOld(ctx context.Context, change Change) error {
+	cuts := func(f FieldChange) bool { return slices.Contains([]string{"every", "offset", "time_zone"}, f.Field) }
+	if !slices.ContainsFunc(change.Fields, cuts) {
+		return nil
+	}
+	_, running, err := s.latest(ctx, BackfillID(change.Export))
+	if err == nil && running {
+		err = export.Errorf(export.KindConfig, "export %q: a backfill is under way that cuts time as before: wait for it (`millrace backfill %s --follow`), or end it by `millrace backfill %s --cancel`, and apply again", change.Export, change.Export, change.Export)
+	}
+	return err
+}
+
 // notYetDue is the time up to which the schedule has started everything by its old times: the last boundary of its old
 // grid, or its creation. Temporal counts new times from the update on, so what they have between the two would be lost.
 func (s *Starter) notYetDue(before client.ScheduleDescription, definition export.Definition) (time.Time, error) {
@@ -279,7 +334,7 @@ func (s *Starter) notYetDue(before client.ScheduleDescription, definition export
 	if err != nil {
 		return time.Time{}, err
 	}
-	from := grid.LastEnded(time.Now()).End
+	from := grid.Today().LastEnded(time.Now()).End
 	if created := before.Info.CreatedAt; created.After(from) {
 		from = created
 	}

@@ -20,18 +20,19 @@ import (
 // other things in the same moment, of which it takes up the last alone.
 func TestAnUpdateDoesNotClaimStartsThatAreNotThere(t *testing.T) {
 	starts := newStarter(t)
-	hourly := func(name string, boundary time.Time) export.Definition {
+	every := func(name string, length time.Duration, boundary time.Time) export.Definition {
 		return export.Definition{
-			Name: name, Team: export.Team{ID: 1}, Connection: "lake", Every: export.Duration(time.Hour),
-			Offset:      export.Duration(boundary.Sub(boundary.Truncate(time.Hour))),
+			Name: name, Team: export.Team{ID: 1}, Connection: "lake", Every: export.Duration(length),
+			Offset:      export.Duration(boundary.Sub(boundary.Truncate(length))),
 			Destination: "s3", Settings: json.RawMessage(`{}`),
 		}.WithDefaults()
 	}
-	// Each has a boundary a minute ago, and is given one that comes after it was made and before it is updated.
+	// Each is hourly, with a boundary a moment ago, and goes over to minutes, of which one ends after it was made and before it is
+	// updated.
 	const quiet, busy = "quiet", "busy"
-	before := time.Now().UTC().Truncate(time.Second).Add(-time.Minute)
+	before := time.Now().UTC().Truncate(time.Second).Add(-50 * time.Second)
 	for _, name := range []string{quiet, busy} {
-		old := hourly(name, before)
+		old := every(name, time.Hour, before)
 		if _, err := starts.Apply(t.Context(), Change{Export: name, Action: ActionCreate, Definition: &old}); err != nil {
 			t.Fatal(err)
 		}
@@ -50,13 +51,16 @@ func TestAnUpdateDoesNotClaimStartsThatAreNotThere(t *testing.T) {
 			return err
 		})
 	}
-	due := since.UTC().Truncate(time.Second).Add(2 * time.Second)
+	due := before
+	for !due.After(since) {
+		due = due.Add(time.Minute)
+	}
 	changes := map[string]Change{}
 	for _, name := range []string{quiet, busy} {
-		wanted := hourly(name, due)
+		wanted := every(name, time.Minute, before)
 		changes[name] = Change{Export: name, Action: ActionUpdate, Definition: &wanted}
 	}
-	testworld.Eventually(t, 20*time.Second, func() error {
+	testworld.Eventually(t, 90*time.Second, func() error {
 		if !time.Now().After(due.Add(time.Second)) {
 			return fmt.Errorf("it is not yet %s", due)
 		}

@@ -67,6 +67,7 @@ func spec(definition export.Definition) (client.ScheduleSpec, error) {
 	if err != nil {
 		return client.ScheduleSpec{}, err
 	}
+	grid = grid.Today()
 	if grid.Location() != time.UTC {
 		return calendar(grid), nil
 	}

@@ -133,14 +133,14 @@ func (r *reconciliation) inPieces(each func(piece export.Interval) error) error 
 // running finds the runs that are under way.
 func (r *reconciliation) running() activities.RunningQuery {
 	return activities.RunningQuery{
-		Query: RunsOf(r.task.Definition.Name) + ` AND ExecutionStatus = "Running"`, End: AttributeIntervalEnd.GetName(), Scheduled: scheduledStart.GetName(),
+		Query: RunsOf(r.task.Definition.Name) + ` AND ExecutionStatus = "Running"`, End: AttributeIntervalEnd.GetName(), Scheduled: scheduledStart.GetName(), Progress: QueryProgress,
 	}
 }
 
 // span is the range, as of now.
 func (r *reconciliation) span(ctx workflow.Context, begun activities.Begun) error {
 	last := r.grid.LastEnded(workflow.Now(ctx))
-	span := export.Interval{End: last.End}
+	span := export.Interval{End: r.grid.LastDue(workflow.Now(ctx))}
 	if r.task.End != nil {
 		span.End = r.task.End.UTC()
 	}

@@ -128,11 +128,6 @@ func printChanges(w io.Writer, changes []starter.Change) {
 			}
 		}
 	}
-	for _, change := range changes {
-		if change.Warning != "" {
-			fmt.Fprintf(w, "warning: %s: %s\n", change.Export, change.Warning)
-		}
-	}
 	if len(changes) == 0 {
 		fmt.Fprintln(w, "There are no exports, neither in the file nor as schedules.")
 	}
