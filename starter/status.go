@@ -8,6 +8,7 @@ import (
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/millrace/millrace/export"
 	"github.com/millrace/millrace/workflows"
@@ -68,19 +69,36 @@ func (s *Starter) Exports(ctx context.Context, limit int) ([]ExportStatus, error
 	if err != nil {
 		return nil, err
 	}
+	found := make([]*ExportStatus, len(names))
+	group, asking := errgroup.WithContext(ctx)
+	group.SetLimit(exportsAtOnce)
+	for i, name := range names {
+		group.Go(func() error {
+			status, err := s.Export(asking, name, limit)
+			switch {
+			case notFound(err): // deleted: the list lags behind by a moment
+			case err != nil:
+				return err
+			default:
+				found[i] = &status
+			}
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
 	statuses := make([]ExportStatus, 0, len(names))
-	for _, name := range names {
-		status, err := s.Export(ctx, name, limit)
-		if notFound(err) {
-			continue // deleted: the list lags behind by a moment
+	for _, status := range found {
+		if status != nil {
+			statuses = append(statuses, *status)
 		}
-		if err != nil {
-			return nil, err
-		}
-		statuses = append(statuses, status)
 	}
 	return statuses, nil
 }
+
+// exportsAtOnce is of how many exports Temporal is asked side by side: of each it is asked a handful of things.
+const exportsAtOnce = 8
 
 // Export tells how one export stands, with at most limit of its runs.
 func (s *Starter) Export(ctx context.Context, name string, limit int) (ExportStatus, error) {
