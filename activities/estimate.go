@@ -187,19 +187,26 @@ func (e *estimator) lookBack(ctx context.Context) error {
 	return nil
 }
 
-// left are the rows of each interval that the ledger does not have as published.
+// left are the rows of each interval that the ledger does not have as published, by runs of whatever length. One that is published
+// in part counts whole.
 func (e *estimator) left(ctx context.Context) ([]uint64, error) {
 	recorded, err := e.Events.RecordedWithin(ctx, e.definition.Name, e.answer.Span)
 	if err != nil {
 		return nil, err
 	}
-	published := map[string]bool{}
+	var published, intervals []export.Interval
 	for _, one := range recorded {
-		published[one.Key()] = one.Published > 0
+		if one.Published > 0 {
+			published = append(published, one.Interval)
+		}
 	}
-	var rows []uint64
 	for _, counted := range e.counted {
-		if !published[counted.Interval.Key()] {
+		intervals = append(intervals, counted.Interval)
+	}
+	standings := export.Classify(intervals, export.Known{Published: published})
+	var rows []uint64
+	for i, counted := range e.counted {
+		if standings[i].State != export.StateProved {
 			rows = append(rows, counted.Rows)
 			e.answer.Left.Runs++
 			e.answer.Left.Rows += counted.Rows

@@ -198,6 +198,12 @@ func TestARunOverSeveralHours(tt *testing.T) {
 	t.history("claimed alone between others'", single)
 	t.once("cut", uuids(t.rows("cut")), ids[1])
 
+	dryRun := estimateOf(cut, span(0, 11), false)
+	dryRun.Past, dryRun.Step = true, export.Duration(6*time.Hour)
+	if estimate, err := t.starter.Estimate(t.Context(), dryRun); err != nil || estimate.Intervals != 2 || estimate.Left.Runs != 0 || estimate.Published.Runs != 5 {
+		t.Errorf("by steps of six hours what is done is estimated as %+v, %v", estimate, err)
+	}
+
 	joined := hourly("joined", 1)
 	joined.Connection = "tampered"
 	release := t.hold()
@@ -242,6 +248,22 @@ func TestARunOverSeveralHours(tt *testing.T) {
 		t.Errorf("the two ended as %v", statuses)
 	}
 	t.once("joined", uuids(t.rows("joined")), ids[1])
+
+	// An hour that the ledger has forgotten is one of the longer run's, whose row is written again, once.
+	t.forget("whole", hour(0))
+	report := t.reconcile(whole, 12)
+	if report.States[export.StateProved] != 12 || report.Restored != 1 {
+		t.Errorf("reconciled: %+v", report)
+	}
+	// A redo by hours does the longer run again, once.
+	again := hours(whole, 12)
+	again.Redo, again.RedoReason, again.Parallel = true, "the reader has lost it", 1
+	if progress, err := t.backfill(again); err != nil || progress.Published != 1 || progress.AlreadyDone != 11 || progress.Rows != 78 {
+		t.Errorf("the redo ended with %+v, %v", progress, err)
+	}
+	if manifest := t.manifest("events/_millrace/whole/" + span(0, 11).Key() + "/r0002/manifest.json"); manifest.Rows != 78 || manifest.Replaces == nil || manifest.Replaces.Reason != "the reader has lost it" {
+		t.Errorf("the second revision is %+v", manifest)
+	}
 
 	tooLong := export.Interval{Start: day.Add(-1001 * time.Hour), End: day}
 	refused, err := t.starter.Start(t.Context(), whole, tooLong)

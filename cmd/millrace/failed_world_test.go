@@ -90,6 +90,16 @@ exports:
 	if len(results) != 0 {
 		t.Errorf("repeated what is done: %+v", results)
 	}
+	// Of runs over two days, the one is done by runs of a day each, and the other in half: what is left of it is done.
+	midnight := time.Now().UTC().Truncate(24 * time.Hour)
+	w.recordFailed("shop-days", midnight.AddDate(0, 0, -5), 48*time.Hour)
+	w.recordFailed("shop-days", midnight.AddDate(0, 0, -3), 48*time.Hour)
+	for _, want := range []int{1, 0} {
+		w.doJSON(&results, exitDone, "run", "shop-days", "--failed")
+		if len(results) != want || want == 1 && (results[0].Outcome.Status != export.StatusPublished || !results[0].Run.Start.Equal(midnight.AddDate(0, 0, -3))) {
+			t.Errorf("of two days repeated %+v, want %d", results, want)
+		}
+	}
 	// An interval of a length that the export has no more is not guessed at.
 	w.recordFailed("shop-days", time.Now().UTC().Truncate(24*time.Hour).AddDate(0, 0, -9), time.Hour)
 	if _, said := w.do(exitDone, "run", "shop-days", "--failed"); !strings.Contains(said, " failed, and is no interval of the export's grid (1d) by now") {
