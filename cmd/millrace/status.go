@@ -260,7 +260,7 @@ func underWay(export starter.ExportStatus) (lines []string) {
 		if waits.Next != nil {
 			how = ", the next at " + clock(*waits.Next)
 		}
-		lines = append(lines, fmt.Sprintf("%s: a run waits since %s: %s: %s (attempt %s of %s%s)", export.Definition.Name, clock(waits.Since), waits.Kind, waits.Error, count(waits.Attempt), waits.Step, how))
+		lines = append(lines, fmt.Sprintf("%s: a run has waited since %s: %s: %s (attempt %s of %s%s)", export.Definition.Name, clock(waits.Since), waits.Kind, waits.Error, count(waits.Attempt), waits.Step, how))
 	}
 	if backfill := export.Backfill; backfill != nil {
 		stands := "workflow " + backfill.WorkflowID + "; no worker tells where it stands"
