@@ -66,6 +66,20 @@ func TestAnExportThatGoesFromHoursToDays(tt *testing.T) {
 	}
 	written := definition
 	written.Earlier = nil
+	for _, want := range []starter.Action{starter.ActionCreate, ""} {
+		nightly, err := t.starter.DiffNightly(t.Context(), []export.Definition{written}, &export.Nightly{At: "03:30"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, change := range nightly {
+			if change.Action != want || len(change.Definition.Earlier) != 1 {
+				t.Errorf("to reconcile it by night is to %s with %+v", change.Action, change.Definition.Earlier)
+			}
+			if err := t.starter.ApplyNightly(t.Context(), change); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 	if again := t.apply(written); again.Action != starter.ActionNone {
 		t.Errorf("applied again, without what was found, it is %+v", again)
 	}

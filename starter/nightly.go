@@ -43,7 +43,12 @@ func (s *Starter) DiffNightly(ctx context.Context, definitions []export.Definiti
 
 func (s *Starter) diffNightly(ctx context.Context, definition export.Definition, nightly *export.Nightly) (Change, error) {
 	id := NightlyID(definition.Name)
-	change := Change{Export: id, Action: ActionNone, Definition: &definition, Nightly: nightly}
+	written := definition
+	definition, err := s.asScheduled(ctx, definition)
+	change := Change{Export: id, Action: ActionNone, Definition: &definition, Nightly: nightly, written: &written}
+	if err != nil {
+		return change, err
+	}
 	description, err := s.Temporal.ScheduleClient().GetHandle(ctx, id).Describe(ctx)
 	there := err == nil
 	if err != nil && !notFound(err) {
@@ -84,6 +89,18 @@ func (s *Starter) diffNightly(ctx context.Context, definition export.Definition,
 	return change, nil
 }
 
+// asScheduled is a definition as the schedule of its export has it, or will have it: it knows how time was cut before.
+func (s *Starter) asScheduled(ctx context.Context, definition export.Definition) (export.Definition, error) {
+	description, err := s.Temporal.ScheduleClient().GetHandle(ctx, definition.Name).Describe(ctx)
+	switch {
+	case notFound(err):
+		return definition, nil
+	case err != nil:
+		return definition, fmt.Errorf("read schedule %q: %w", definition.Name, err)
+	}
+	return s.follow(definition, description.Schedule, time.Now())
+}
+
 // ApplyNightly carries out a change that DiffNightly found. Applied twice, the second time changes nothing. A pause of the
 // schedule stays.
 func (s *Starter) ApplyNightly(ctx context.Context, change Change) error {
@@ -94,7 +111,11 @@ func (s *Starter) ApplyNightly(ctx context.Context, change Change) error {
 		}
 		return nil
 	}
-	wanted, err := nightlySchedule(*change.Definition, *change.Nightly)
+	definition, err := s.asScheduled(ctx, *cmp.Or(change.written, change.Definition)) // as it was applied
+	if err != nil {
+		return err
+	}
+	wanted, err := nightlySchedule(definition, *change.Nightly)
 	if err != nil {
 		return err
 	}
