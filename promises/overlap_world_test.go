@@ -249,6 +249,17 @@ func TestARunOverSeveralHours(tt *testing.T) {
 	}
 	t.once("joined", uuids(t.rows("joined")), ids[1])
 
+	// Where files appear in order, claims hold nobody back: they are no runs that could still show any.
+	inOrder := hourly("in-order", 1)
+	inOrder.Order = export.OrderStrict
+	for _, interval := range []export.Interval{span(0, 5), hour(6), span(7, 11)} {
+		run := t.run(inOrder, interval)
+		if outcome := t.outcome(run.WorkflowID, run.RunID); outcome.Status != export.StatusPublished || outcome.Run.Revision != export.FirstRevision {
+			t.Errorf("in order, %s ended with %+v", interval, outcome)
+		}
+	}
+	t.once("in order", uuids(t.rows("in-order")), ids[1])
+
 	// An hour that the ledger has forgotten is one of the longer run's, whose row is written again, once.
 	t.forget("whole", hour(0))
 	report := t.reconcile(whole, 12)
