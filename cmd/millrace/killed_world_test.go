@@ -152,12 +152,15 @@ func TestAWorkerKilledWhileItPausesAnExportIsSucceeded(t *testing.T) {
 			case <-time.After(2 * patience):
 				t.Fatalf("the worker was not killed:\n%s", victim.stderr())
 			}
-			notes := func() string {
-				described, err := schedule.Describe(t.Context())
-				if err != nil {
-					t.Fatal(err)
-				}
-				return described.Schedule.State.Note
+			notes := func() (notes string) {
+				testworld.Eventually(t, patience, func() error { // a server that has much to do answers late
+					described, err := schedule.Describe(t.Context())
+					if err == nil {
+						notes = described.Schedule.State.Note
+					}
+					return err
+				})
+				return notes
 			}
 			before := notes()
 			if paused := export.ParsePause(before).By == export.PausedByMillrace; paused != (point == "export.paused") {
