@@ -44,7 +44,7 @@ test/unit: ## Run the tests that need nothing but Go: under 30 s warm
 
 .PHONY: test/world
 test/world: bin/devstack ## Run the product's tests, unit and world; PKG=./starter/... for some
-	$(if $(RACE),@command -v $${CC:-gcc} >/dev/null || { echo "RACE=1 needs a C compiler: install gcc, or set CC" >&2; exit 1; })
+	@test -z '$(RACE)' || command -v $${CC:-gcc} >/dev/null || { echo 'RACE=1 needs a C compiler: install gcc, or set CC' >&2; exit 1; }
 	$(WORLD) $(GOTEST) -tags world -timeout 30m $(PKG)
 
 # A world of its own, whose parts may die. SEED repeats a run; RUN=EveryEvent breaks ingest, RUN=EveryInterval exports;
