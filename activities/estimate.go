@@ -68,7 +68,7 @@ func (e *estimator) estimate(ctx context.Context, task export.EstimateTask) erro
 		return err
 	}
 	e.answer.Source = export.SourceRead{Rows: reads.Rows, Total: reads.Total, Tables: append([]string{}, reads.Tables...)}
-	if err := e.lookBack(ctx); err != nil || !task.Sample {
+	if err := e.lookBack(ctx, task.Redo); err != nil || !task.Sample {
 		return err
 	}
 	return e.sampleRows(ctx, pieces)
@@ -158,17 +158,19 @@ func (e *estimator) ask(ctx context.Context) {
 // recentRuns is how many runs of the ledger are looked at to learn how fast runs are.
 const recentRuns = 200
 
-// lookBack reads in the ledger what is published already, and how fast runs were.
-func (e *estimator) lookBack(ctx context.Context) error {
-	published, err := e.Events.PublishedWithin(ctx, e.definition.Name, e.answer.Span)
-	if err != nil {
-		return err
+// lookBack reads in the ledger what is published already, which leaves the runs of a redo their work, and how fast runs were.
+func (e *estimator) lookBack(ctx context.Context, redo bool) error {
+	var recorded []eventstore.Recorded
+	var err error
+	if !redo {
+		if e.answer.Published, err = e.Events.PublishedWithin(ctx, e.definition.Name, e.answer.Span); err != nil {
+			return err
+		}
+		if recorded, err = e.Events.RecordedWithin(ctx, e.definition.Name, e.answer.Span); err != nil {
+			return err
+		}
 	}
-	e.answer.Published = published
-	rows, err := e.left(ctx)
-	if err != nil {
-		return err
-	}
+	rows := e.left(recorded)
 	for _, whose := range []struct{ of, name string }{{export.OfExport, e.definition.Name}, {export.OfAll, ""}} {
 		runs, err := e.Events.Runs(ctx, eventstore.RunFilter{Export: whose.name, Limit: recentRuns})
 		if err != nil {
@@ -187,13 +189,9 @@ func (e *estimator) lookBack(ctx context.Context) error {
 	return nil
 }
 
-// left are the rows of each interval that the ledger does not have as published, by runs of whatever length. One that is published
+// left are the rows of each interval that is not recorded as published, by runs of whatever length. One that is published
 // in part counts whole.
-func (e *estimator) left(ctx context.Context) ([]uint64, error) {
-	recorded, err := e.Events.RecordedWithin(ctx, e.definition.Name, e.answer.Span)
-	if err != nil {
-		return nil, err
-	}
+func (e *estimator) left(recorded []eventstore.Recorded) []uint64 {
 	var published, intervals []export.Interval
 	for _, one := range recorded {
 		if one.Published > 0 {
@@ -212,7 +210,7 @@ func (e *estimator) left(ctx context.Context) ([]uint64, error) {
 			e.answer.Left.Rows += counted.Rows
 		}
 	}
-	return rows, nil
+	return rows
 }
 
 // took is how long a published run took, without its wait for the watermark: from its plan to its publication, or what its steps

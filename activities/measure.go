@@ -51,7 +51,11 @@ func (s *Steps) measureInterval(ctx context.Context, definition export.Definitio
 	for _, chunk := range chunks {
 		rows += chunk.Rows
 	}
-	found := fmt.Sprintf("%s has %d rows in %d chunks, for which ClickHouse reads ", interval, rows, len(chunks))
+	cut := "1 chunk"
+	if len(chunks) != 1 {
+		cut = fmt.Sprintf("%d chunks", len(chunks))
+	}
+	found := fmt.Sprintf("%s has %d rows in %s, for which ClickHouse reads ", interval, rows, cut)
 	if len(reads.Tables) == 0 { // all parts are ruled out, or the tables are of engines that are not estimated
 		found += "nothing that it can estimate"
 	} else {

@@ -17,6 +17,8 @@ type EstimateTask struct {
 	Past bool `json:"past,omitempty"`
 	// Step is that of a Backfill, for which Past must be set.
 	Step Duration `json:"step,omitempty"`
+	// Redo has what is published counted as left, too: the range is exported again.
+	Redo bool `json:"redo,omitempty"`
 	// Sample asks for some rows as well. They travel through Temporal's history, as whatever a workflow answers.
 	Sample bool `json:"sample,omitempty"`
 }

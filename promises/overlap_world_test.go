@@ -203,6 +203,10 @@ func TestARunOverSeveralHours(tt *testing.T) {
 	if estimate, err := t.starter.Estimate(t.Context(), dryRun); err != nil || estimate.Intervals != 2 || estimate.Left.Runs != 0 || estimate.Published.Runs != 5 {
 		t.Errorf("by steps of six hours what is done is estimated as %+v, %v", estimate, err)
 	}
+	dryRun.Redo = true
+	if estimate, err := t.starter.Estimate(t.Context(), dryRun); err != nil || estimate.Left.Runs != 2 || estimate.Published.Runs != 0 {
+		t.Errorf("a redo of what is done is estimated as %+v, %v", estimate, err)
+	}
 
 	joined := hourly("joined", 1)
 	joined.Connection = "tampered"

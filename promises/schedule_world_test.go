@@ -76,7 +76,7 @@ func TestADiffShowsWhatWouldChange(tt *testing.T) {
 		{Field: "earlier", To: fmt.Sprintf(`[{"every":"1h","until":%q}]`, until.Format(time.RFC3339))},
 		{Field: "every", From: `"1h"`, To: `"15m"`},
 		{Field: "title", To: `"Shop"`},
-		{Field: "schedule.times", From: "every 1h0m0s offset 0s ", To: "every 15m0s offset 0s "},
+		{Field: "schedule.times", From: "every 1h", To: "every 15m"},
 	}
 	if got.Action != starter.ActionUpdate || !slices.Equal(got.Fields, want) {
 		t.Errorf("the diff is %s %+v", got.Action, got.Fields)

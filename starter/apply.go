@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"sort"
+	"strings"
 	"time"
 
 	"go.temporal.io/sdk/client"
@@ -161,7 +162,10 @@ func (s *Starter) scheduleChanges(have, want client.Schedule, definition export.
 func specText(spec *client.ScheduleSpec) string {
 	text := ""
 	for _, interval := range spec.Intervals {
-		text += fmt.Sprintf("every %s offset %s ", interval.Every, interval.Offset)
+		text += fmt.Sprintf("every %s ", export.Duration(interval.Every))
+		if interval.Offset != 0 {
+			text += fmt.Sprintf("offset %s ", export.Duration(interval.Offset))
+		}
 	}
 	ranges := func(name string, fields []client.ScheduleRange, whole client.ScheduleRange) {
 		for _, field := range fields {
@@ -189,7 +193,7 @@ func specText(spec *client.ScheduleSpec) string {
 	if spec.TimeZoneName != "" && spec.TimeZoneName != "UTC" {
 		text += "in " + spec.TimeZoneName
 	}
-	return text
+	return strings.TrimSpace(text)
 }
 
 // definitionFields flattens a definition into its fields, as JSON texts by dotted names.

@@ -68,7 +68,7 @@ func (s *Starter) joinBackfill(ctx context.Context, id string, wanted export.Bac
 		return Started{}, fmt.Errorf("read how the backfill %s was started: %w", id, err)
 	}
 	if !sameBackfill(under, wanted) {
-		return Started{}, export.Errorf(export.KindConfig, "%w", &OtherBackfillError{Export: wanted.Definition.Name, WorkflowID: id})
+		return Started{}, export.Errorf(export.KindConfig, "%w", &OtherBackfillError{Export: wanted.Definition.Name, WorkflowID: id, Range: rangeOf(under)})
 	}
 	return Started{WorkflowID: id, RunID: attributes.GetOriginalExecutionRunId(), Joined: true}, nil
 }
@@ -77,11 +77,25 @@ func (s *Starter) joinBackfill(ctx context.Context, id string, wanted export.Bac
 type OtherBackfillError struct {
 	Export     string
 	WorkflowID string
+	// Range is that of the one under way, in words.
+	Range string
 }
 
 // Error says what to do about it.
 func (e *OtherBackfillError) Error() string {
-	return fmt.Sprintf("another backfill of export %q is under way, as workflow %[2]s, of another range or with other flags: see it by `millrace backfill %[1]s --follow`; wait for it, or end it by `millrace backfill %[1]s --cancel`", e.Export, e.WorkflowID)
+	return fmt.Sprintf("another backfill of export %q is under way, as workflow %[2]s, %[3]s: it is of another range, or has other flags. See it by `millrace backfill %[1]s --follow`; wait for it, or end it by `millrace backfill %[1]s --cancel`", e.Export, e.WorkflowID, e.Range)
+}
+
+// rangeOf is a backfill's range in words, also where it has an open end.
+func rangeOf(backfill export.Backfill) string {
+	from, to := "the earliest row", "the present"
+	if backfill.Start != nil {
+		from = backfill.Start.UTC().Format(time.RFC3339)
+	}
+	if backfill.End != nil {
+		to = backfill.End.UTC().Format(time.RFC3339)
+	}
+	return "from " + from + " to " + to
 }
 
 // sameBackfill tells whether two backfills have the same to do. How many runs are under way at once is not part of it; of two redos,

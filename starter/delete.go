@@ -39,11 +39,16 @@ func (s *Starter) Delete(ctx context.Context, name, by string) (Deleted, error) 
 	if _, _, err := s.Pause(ctx, name, export.Pause{Note: "is being deleted", By: by, Since: time.Now()}); err != nil {
 		return deleted, err
 	}
-	switch err := s.Temporal.CancelWorkflow(ctx, BackfillID(name), ""); {
-	case err == nil:
-		deleted.Backfill = true
-	case !notFound(err):
-		return deleted, fmt.Errorf("cancel the backfill of %s: %w", name, err)
+	// Temporal takes the cancellation of an ended workflow, too, and then it was not under way.
+	if _, deleted.Backfill, err = s.latest(ctx, BackfillID(name)); err != nil {
+		return deleted, err
+	}
+	if deleted.Backfill {
+		if err := s.Temporal.CancelWorkflow(ctx, BackfillID(name), ""); notFound(err) {
+			deleted.Backfill = false // it has just ended
+		} else if err != nil {
+			return deleted, fmt.Errorf("cancel the backfill of %s: %w", name, err)
+		}
 	}
 	if deleted.Cancelled, deleted.Running, err = s.cancelRuns(ctx, name); err != nil {
 		return deleted, err

@@ -29,7 +29,7 @@ the file gives each export a second schedule, which reconciles it once a day.
 
 Temporal counts the times of an update from the update on. So where the new times have had something
 due since the last of the old ones, apply starts it; what was done already costs nothing. What falls
-due while a schedule is paused is started by nobody: fill it with temporal schedule backfill.`,
+due while a schedule is paused is started by nobody: millrace resume NAME --fill fills it.`,
 		Example: `  millrace apply -f millrace.yaml
   millrace apply -f millrace.yaml --dry-run
   millrace apply -f millrace.yaml --yes --json`,
@@ -115,16 +115,17 @@ func printChanges(w io.Writer, changes []starter.Change) {
 	mark := map[starter.Action]string{
 		starter.ActionCreate: "+", starter.ActionUpdate: "~", starter.ActionNone: "=", starter.ActionIgnore: "?", starter.ActionDelete: "-",
 	}
+	width := telemetry.Columns(w)
 	for _, change := range changes {
 		fmt.Fprintf(w, "%s %s  %s\n", mark[change.Action], change.Export, change.Action)
 		for _, field := range change.Fields {
 			switch {
 			case field.From == "":
-				fmt.Fprintf(w, "    + %s: %s\n", field.Field, field.To)
+				printHanging(w, width, "    + ", field.Field+": "+field.To)
 			case field.To == "":
-				fmt.Fprintf(w, "    - %s: %s\n", field.Field, field.From)
+				printHanging(w, width, "    - ", field.Field+": "+field.From)
 			default:
-				fmt.Fprintf(w, "    ~ %s: %s -> %s\n", field.Field, field.From, field.To)
+				printHanging(w, width, "    ~ ", fmt.Sprintf("%s: %s -> %s", field.Field, field.From, field.To))
 			}
 		}
 	}
@@ -142,7 +143,7 @@ func printApplied(w io.Writer, change starter.Change) {
 		done = "deleted"
 	}
 	fmt.Fprintf(w, "%s %s", done, change.Export)
-	if change.FilledFrom != nil {
+	if change.FilledFrom != nil && slices.ContainsFunc(change.Fields, func(f starter.FieldChange) bool { return f.Field == "schedule.times" }) {
 		fmt.Fprintf(w, ", and what its times have had due since %s started", clock(*change.FilledFrom))
 	}
 	fmt.Fprintln(w)

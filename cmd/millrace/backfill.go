@@ -34,11 +34,11 @@ of an hourly export. It is a whole number of the export's intervals. What is pub
 by shorter ones stays theirs, and is left out of the longer run; no row is exported twice.
 
 --redo exports again what was published before now, as the next revision, which takes the place of
-the one before it. --redo-before does so with what was published before a time, and leaves alone
-what was published later: so a redo goes on that was ended.
+the one before it; it wants --start. --redo-before does so with what was published before a time,
+and leaves alone what was published later: so a redo goes on that was ended.
 
 --dry-run starts nothing, and estimates what its runs would read and write, as millrace estimate
-does.
+does; with --redo as if nothing of it were published.
 
 Ctrl-C stops following; the backfill goes on. Called again with the same range it is followed again.
 
@@ -55,7 +55,7 @@ Exit code 3 says that runs have failed. They are repeated by: millrace run NAME 
 			return p.completeExports(cmd.Context(), args)
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := checkBackfillFlags(cmd); err != nil {
+			if err := flags.check(cmd); err != nil {
 				return err
 			}
 			if update, wish := flags.wish(cmd); update != "" {
@@ -95,13 +95,13 @@ func (p *program) startBackfill(ctx context.Context, name string, flags backfill
 	if err != nil {
 		return err
 	}
-	if flags.dry && redo != nil {
-		return usagef("--dry-run estimates a range whatever is published: leave out --redo")
-	}
 	var step export.Duration
 	if flags.step != "" {
 		if step, err = export.ParseDuration(flags.step); err != nil {
 			return usagef("--step: %v", err)
+		}
+		if step == 0 {
+			return usagef("--step: %q must be above zero; leave it out for one interval", flags.step)
 		}
 	}
 	return p.withStarter(ctx, func(t *temporal, s *starter.Starter) error {
@@ -111,7 +111,7 @@ func (p *program) startBackfill(ctx context.Context, name string, flags backfill
 		}
 		if flags.dry {
 			task := estimateTask(definition, within, false)
-			task.Past, task.Step = true, step
+			task.Past, task.Step, task.Redo = true, step, redo != nil
 			wanted := export.Backfill{Definition: definition, Parallel: flags.parallel}.WithDefaults()
 			if err := wanted.ValidateParallel(wanted.Parallel); err != nil {
 				return err
@@ -131,6 +131,9 @@ func (p *program) startBackfill(ctx context.Context, name string, flags backfill
 		started, err := s.StartBackfill(ctx, wanted)
 		if err != nil {
 			return err
+		}
+		if started.Joined && flags.parallel != 0 && !p.json {
+			p.tellParallel(ctx, s, name, flags.parallel)
 		}
 		if flags.detach {
 			if p.json {
@@ -153,6 +156,15 @@ func (p *program) startBackfill(ctx context.Context, name string, flags backfill
 	})
 }
 
+// tellParallel says that a backfill which is under way already goes on with as many runs at once as it has.
+func (p *program) tellParallel(ctx context.Context, s *starter.Starter, name string, wanted int) {
+	status, err := s.Export(ctx, name, 1)
+	if err == nil && status.Backfill != nil && status.Backfill.Progress != nil && status.Backfill.Progress.Parallel == wanted {
+		return
+	}
+	printWrapped(p.err, fmt.Sprintf("note: the backfill is under way already, and --parallel %d does not change it: millrace backfill %s --set-parallel %[1]d", wanted, name))
+}
+
 func (p *program) followBackfill(ctx context.Context, name string) error {
 	return p.withStarter(ctx, func(_ *temporal, s *starter.Starter) error { return p.follow(ctx, s, name, true) })
 }
@@ -165,8 +177,12 @@ func told(progress export.BackfillProgress) string {
 // follow shows a backfill until it has ended: one line that changes on a terminal, elsewhere a line whenever a tenth more
 // is done or it stands otherwise. As JSON it is one value at the end, or with lines one on a line whenever anything has changed.
 func (p *program) follow(ctx context.Context, s *starter.Starter, name string, lines bool) error {
-	width, last := telemetry.Columns(p.err), ""
+	width, last, named := telemetry.Columns(p.err), "", p.json
 	progress, err := s.FollowBackfill(ctx, name, func(progress export.BackfillProgress) {
+		if !named {
+			named = true
+			printWrapped(p.err, fmt.Sprintf("backfill of %s, %s", name, progress.Span))
+		}
 		switch {
 		case p.json && lines:
 			if step := told(progress); step != last {
@@ -175,7 +191,7 @@ func (p *program) follow(ctx context.Context, s *starter.Starter, name string, l
 			}
 		case p.json:
 		case width > 0:
-			fmt.Fprintf(p.err, "\r\x1b[K%s", cut(backfillLine(progress), width))
+			fmt.Fprintf(p.err, "\r\x1b[K%s", backfillLineWithin(progress, width))
 		default:
 			if step := fmt.Sprint(progress.State, progress.Parallel, progress.Failed, 10*progress.Settled()/max(1, progress.Intervals)); step != last {
 				last = step
@@ -216,22 +232,6 @@ func (p *program) controlBackfill(ctx context.Context, name, update string, wish
 		fmt.Fprintln(p.out, backfillLine(progress))
 		return nil
 	})
-}
-
-// backfillLine says in a line where a backfill stands.
-func backfillLine(progress export.BackfillProgress) string {
-	line := fmt.Sprintf("%s · %s of %s done", progress.State, count(progress.Settled()-progress.Failed), plural(progress.Intervals, "interval"))
-	if progress.Failed > 0 {
-		line += fmt.Sprintf(" · %s failed", count(progress.Failed))
-	}
-	line += fmt.Sprintf(" · %d running of %d · %s rows", progress.Running, progress.Parallel, count(progress.Rows))
-	if progress.ETA != nil {
-		line += fmt.Sprintf(" · %.0f a minute, done about %s", progress.IntervalsPerMinute, clock(*progress.ETA))
-	}
-	if progress.Note != "" {
-		line += " · " + progress.Note // the last, for it may be cut
-	}
-	return line
 }
 
 // printBackfill prints how a backfill has ended.

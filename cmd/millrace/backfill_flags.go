@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/millrace/millrace/export"
 	"github.com/millrace/millrace/workflows"
 )
 
@@ -25,8 +26,8 @@ type backfillFlags struct {
 	note                          string
 }
 
-// checkBackfillFlags refuses flags that mean nothing together.
-func checkBackfillFlags(command *cobra.Command) error {
+// check refuses flags that mean nothing together, or at all.
+func (f backfillFlags) check(command *cobra.Command) error {
 	var leads, starts []string
 	for _, name := range []string{"follow", "pause", "resume", "set-parallel", "cancel"} {
 		if command.Flags().Changed(name) {
@@ -47,6 +48,12 @@ func checkBackfillFlags(command *cobra.Command) error {
 		return usagef("--dry-run starts nothing, so there is nothing for --detach to leave alone: give one of them")
 	case noted && !slices.Contains(leads, "--pause") && !slices.Contains(leads, "--cancel"):
 		return usagef("--note: it is a note on --pause or --cancel, and neither is given")
+	case slices.Contains(starts, "--parallel") && f.parallel < 1:
+		return usagef("--parallel: %d must be from 1 to %d; leave it out for %d", f.parallel, export.MaxParallel, export.DefaultParallel)
+	case slices.Contains(starts, "--redo-before") && slices.Contains(starts, "--dry-run"):
+		return usagef("%s", noForetold)
+	case f.again.asked() && f.start == "" && !f.dry:
+		return usagef("--redo exports all of its range again, and without --start that is the whole history: give --start, be it that of the whole history")
 	}
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/millrace/millrace/eventstore"
 	"github.com/millrace/millrace/export"
 	"github.com/millrace/millrace/internal/config"
+	"github.com/millrace/millrace/internal/telemetry"
 	"github.com/millrace/millrace/starter"
 )
 
@@ -185,9 +186,9 @@ func (p *program) printChecked(answer checked) error {
 			return err
 		}
 	} else {
-		printSteps(p.out, answer)
+		printSteps(p.out, telemetry.Columns(p.out), answer)
 		for _, warning := range answer.Warnings {
-			fmt.Fprintf(p.err, "warning: %s\n", warning)
+			printWrapped(p.err, "warning: "+warning)
 		}
 	}
 	if !answer.OK {
@@ -199,16 +200,18 @@ func (p *program) printChecked(answer checked) error {
 	return nil
 }
 
-// printSteps prints a line for each step; what to do about a failed one stands below it, uncut.
-func printSteps(w io.Writer, answer checked) {
+// printSteps prints a line for each step; what to do about a failed one stands below it, uncut. On a terminal of width columns lines
+// are wrapped; 0 is for none.
+func printSteps(w io.Writer, width int, answer checked) {
 	for _, step := range answer.Steps {
 		switch {
 		case step.Error != "":
-			fmt.Fprintf(w, "FAILED  %s\n        %s\n", step.Name, step.Error)
+			printHanging(w, width, "FAILED  ", step.Name)
+			printHanging(w, width, "        ", step.Error)
 		case step.Detail != "":
-			fmt.Fprintf(w, "ok      %s: %s\n", step.Name, step.Detail)
+			printHanging(w, width, "ok      ", step.Name+": "+step.Detail)
 		default:
-			fmt.Fprintf(w, "ok      %s\n", step.Name)
+			printHanging(w, width, "ok      ", step.Name)
 		}
 	}
 }

@@ -53,7 +53,10 @@ func (p *program) deleteExport(ctx context.Context, s *starter.Starter, name str
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(p.out, "%s: every %s, team %s, to %s; %s under way\n", name, definition.Every, definition.Team, placeOf(definition), are(status.Running, "run"))
+		printWrapped(p.out, fmt.Sprintf("%s: every %s, team %s, to %s; %s under way", name, definition.Every, definition.Team, placeOf(definition), are(status.Running, "run")))
+		for _, line := range underWay(starter.ExportStatus{Definition: definition, Backfill: status.Backfill}) {
+			printWrapped(p.out, line)
+		}
 		if err := p.ask(fmt.Sprintf("Cancel what runs, and delete the schedule of %s? [y/N] ", name), "--yes to delete"); err != nil {
 			return err
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/user"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -54,7 +55,7 @@ paused already.`,
 			return p.completeExports(cmd.Context(), args)
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if note == "" {
+			if strings.TrimSpace(note) == "" {
 				return usagef("--note is missing: say why, for whoever finds the export paused, such as --note \"the bucket moves\"")
 			}
 			return p.withStarter(cmd.Context(), func(_ *temporal, s *starter.Starter) error {
@@ -168,7 +169,7 @@ func (p *program) printResumed(name string, resumed starter.Resumed, backfill st
 	fmt.Fprintf(p.out, "%s goes on. It was paused: %s\n", name, resumed.Pause)
 	switch missed := resumed.Missed; {
 	case backfill != "":
-		fmt.Fprintf(p.out, "What is missing, %s to %s, is being filled by workflow %s:\n  millrace backfill %s --follow\n", clock(missed.Start), clock(missed.End), backfill, name)
+		fmt.Fprintf(p.out, "What fell due from %s to %s is looked through, and filled where it is missing, by workflow %s:\n  millrace backfill %s --follow\n", clock(missed.Start), clock(missed.End), backfill, name)
 	case missed != nil:
 		what := "What fell due meanwhile was not started."
 		if !resumed.Pause.From.IsZero() {

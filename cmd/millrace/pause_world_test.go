@@ -99,6 +99,8 @@ func TestAnExportIsPausedResumedAndDeleted(t *testing.T) {
 	matches("resume beside another backfill", message, `^millrace: it is not filled now, for another backfill is under way: fill it when that has ended, which .millrace backfill shop-events --follow. shows\n$`)
 	out, _ = w.do(exitDone, "pause", "shop-events", "--note", "night")
 	matches("pause beside a backfill", out, `\na backfill goes on, and is paused by: millrace backfill shop-events --pause\n$`)
+	_, message = w.do(exitUsage, "backfill", "shop-events", "--start", clock(since.Add(-time.Hour).Truncate(time.Minute)))
+	matches("a backfill beside another", message, `is under way, as workflow backfill-shop-events, from 20\d\d-\S+Z to 20\d\d-\S+Z: it is of another range`)
 	w.do(exitDone, "resume", "shop-events")
 	pauseAs(export.Pause{Note: "all failed.", By: export.PausedByMillrace, Since: since, From: since.Add(-time.Hour).Truncate(time.Minute)}.String())
 	resumed = pauseAnswer{}
@@ -127,7 +129,7 @@ func TestAnExportIsPausedResumedAndDeleted(t *testing.T) {
 	})
 	var deleted starter.Deleted
 	w.doJSON(&deleted, exitDone, "delete", "shop-events", "--yes")
-	if deleted.Cancelled == 0 || deleted.Running > 0 || deleted.Definition.Name != "shop-events" {
+	if deleted.Cancelled == 0 || !deleted.Backfill || deleted.Running > 0 || deleted.Definition.Name != "shop-events" {
 		t.Errorf("delete: %+v", deleted)
 	}
 	if w.doJSON(&status, exitDone, "status"); len(status.Exports) > 0 {
@@ -171,6 +173,9 @@ func TestAnExportIsPausedResumedAndDeleted(t *testing.T) {
 	}
 
 	out, _ = w.do(exitDone, "delete", "shop-events", "--yes")
+	if strings.Contains(out, "backfill is cancelled") {
+		t.Errorf("delete tells of a backfill that had ended before:\n%s", out)
+	}
 	for _, want := range []string{"shop-events is deleted; ", "left: what was exported, at s3:lake, prefix events\n", "left: the ledger, which `millrace runs shop-events` lists\n", "left: the export in your file"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("delete does not say %q:\n%s", want, out)

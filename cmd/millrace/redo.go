@@ -23,6 +23,12 @@ func (f *redoFlags) add(set *pflag.FlagSet) {
 	set.StringVar(&f.reason, "reason", "", "why it is exported again: kept in the plan, the manifest and the ledger")
 }
 
+// asked tells whether anything is exported again.
+func (f *redoFlags) asked() bool { return f.again || f.before != "" }
+
+// noForetold refuses an estimate of what was published before a time.
+const noForetold = "--dry-run estimates a range as if nothing of it were published, and so cannot tell what --redo-before leaves alone: give --redo"
+
 // redo is what is asked for, as of now; nil when what is published is left alone.
 func (f *redoFlags) redo(command *cobra.Command, now time.Time) (*export.Redo, error) {
 	before := now.UTC().Truncate(time.Millisecond)

@@ -48,11 +48,12 @@ cancelled has not failed. To see what it would repeat: millrace runs NAME --fail
 
 --redo exports again what is published, as the next revision, which takes the place of the one
 before it at the moment it is published. It is for rows that have changed since, or a definition
-that has. --redo-before does so with what was published before a time, and leaves alone what was
-published later: a redo that was broken off is gone on with by the time it was begun at.
+that has. An interval that a longer run has is exported again with all of that run. --redo-before
+does so with what was published before a time, and leaves alone what was published later: a redo
+that was broken off is gone on with by the time it was begun at.
 
 --dry-run starts nothing, and estimates what the runs would read and write, as millrace estimate
-does.
+does; with --redo as if nothing of it were published.
 
 Ctrl-C stops following; the runs go on. For long ranges: millrace backfill`,
 		Example: `  millrace run shop-events --start 2026-11-23T10:00:00Z --end 2026-11-23T12:00:00Z
@@ -78,8 +79,8 @@ Ctrl-C stops following; the runs go on. For long ranges: millrace backfill`,
 			switch {
 			case redo != nil && failed:
 				return usagef("--redo exports again what is published, and --failed what is not: give one of them")
-			case redo != nil && dry:
-				return usagef("--dry-run estimates a range whatever is published: leave out --redo")
+			case again.before != "" && dry:
+				return usagef("%s", noForetold)
 			}
 			if failed {
 				within, err := parseBounds(start, end)
@@ -106,7 +107,9 @@ Ctrl-C stops following; the runs go on. For long ranges: millrace backfill`,
 					return err
 				}
 				if dry {
-					return p.estimateByWorker(cmd.Context(), s, estimateTask(definition, span, false), parallel)
+					task := estimateTask(definition, span, false)
+					task.Redo = redo != nil
+					return p.estimateByWorker(cmd.Context(), s, task, parallel)
 				}
 				return p.runIntervals(cmd.Context(), t, s, runOrder{definition: definition, intervals: intervals, parallel: parallel, detach: detach, redo: redo})
 			})
@@ -280,10 +283,22 @@ func (p *program) printRunTable(results []runResult, detached bool) {
 	p.printRunbooks(kinds)
 	for _, result := range results {
 		if result.Outcome != nil && result.Outcome.Note != "" {
-			fmt.Fprintf(p.err, "note: %s: %s\n", result.Run.Interval, result.Outcome.Note)
+			printWrapped(p.err, fmt.Sprintf("note: %s: %s", result.Run.Interval, result.Outcome.Note))
+		}
+		if longer := longerRun(result); longer != "" {
+			printWrapped(p.err, longer)
 		}
 		if result.Link != "" && (result.Error != "" || len(results) == 1) {
 			fmt.Fprintf(p.err, "%s\n", result.Link)
 		}
 	}
+}
+
+// longerRun says that a longer run was worked in the stead of the interval's own, or is empty.
+func longerRun(result runResult) string {
+	o := result.Outcome
+	if o == nil || o.Status != export.StatusPublished || o.Run.Interval.Length() <= result.Run.Interval.Length() {
+		return ""
+	}
+	return fmt.Sprintf("note: %s: it belongs to the longer run %s, which was exported whole", result.Run.Interval, o.Run.Interval)
 }

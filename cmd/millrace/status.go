@@ -14,7 +14,6 @@ import (
 	"github.com/millrace/millrace/export"
 	"github.com/millrace/millrace/ingest/broker"
 	"github.com/millrace/millrace/internal/config"
-	"github.com/millrace/millrace/internal/telemetry"
 	"github.com/millrace/millrace/starter"
 )
 
@@ -203,7 +202,8 @@ func topicNamed(ctx context.Context, env config.Environment, id string) string {
 }
 
 func (p *program) printStatus(answer statusAnswer, single bool) {
-	fmt.Fprintf(p.out, "%s\n\n", answer.Watermark)
+	printWrapped(p.out, answer.Watermark.String())
+	fmt.Fprintln(p.out)
 	if len(answer.Exports) == 0 {
 		fmt.Fprintf(p.out, "There are no exports yet: make some with `millrace apply -f %s`.\n", answer.file)
 		return
@@ -223,34 +223,29 @@ func (p *program) printStatus(answer statusAnswer, single bool) {
 	}
 	listed.print(p.out)
 	for _, export := range answer.Exports {
+		if export.Paused && export.Note != "" && !single {
+			printWrapped(p.out, fmt.Sprintf("%s: %s", export.Definition.Name, whyPaused(export)))
+		}
 		for _, line := range underWay(export) {
-			p.printLine(line)
+			printWrapped(p.out, line)
 		}
 		if failing, fails := answer.Failing[export.Definition.Name]; fails {
-			p.printLine(fmt.Sprintf("%s: %s", export.Definition.Name, failing))
+			printWrapped(p.out, fmt.Sprintf("%s: %s", export.Definition.Name, failing))
 		}
 	}
 	if single {
 		fmt.Fprintln(p.out)
 		if one := answer.Exports[0]; one.Paused {
-			p.printLine(pausedLine(one))
+			printWrapped(p.out, pausedLine(one))
 			fmt.Fprintln(p.out)
 		}
 		p.printLastRuns(answer.Exports[0])
 	}
 	for _, export := range answer.Exports {
 		for _, warning := range export.Warnings {
-			fmt.Fprintf(p.err, "warning: export %s: %s\n", export.Definition.Name, warning)
+			printWrapped(p.err, fmt.Sprintf("warning: export %s: %s", export.Definition.Name, warning))
 		}
 	}
-}
-
-// printLine prints a sentence, wrapped on a terminal.
-func (p *program) printLine(text string) {
-	if width := telemetry.Columns(p.out); width > 0 {
-		text = strings.Join(wrapped(text, width), "\n")
-	}
-	fmt.Fprintln(p.out, text)
 }
 
 // underWay says what an export's oldest run waits for, and where its backfill stands.
@@ -263,17 +258,20 @@ func underWay(export starter.ExportStatus) (lines []string) {
 		lines = append(lines, fmt.Sprintf("%s: a run has waited since %s: %s: %s (attempt %s of %s%s)", export.Definition.Name, clock(waits.Since), waits.Kind, waits.Error, count(waits.Attempt), waits.Step, how))
 	}
 	if backfill := export.Backfill; backfill != nil {
-		stands := "workflow " + backfill.WorkflowID + "; no worker tells where it stands"
+		of, stands := "", "workflow "+backfill.WorkflowID+"; no worker tells where it stands"
 		if backfill.Progress != nil {
 			stands = backfillLine(*backfill.Progress)
+			if span := backfill.Progress.Span; !span.Start.IsZero() {
+				of = " of " + span.String()
+			}
 		}
-		lines = append(lines, fmt.Sprintf("%s: a backfill is under way: %s", export.Definition.Name, stands))
+		lines = append(lines, fmt.Sprintf("%s: a backfill%s is under way: %s", export.Definition.Name, of, stands))
 	}
 	return lines
 }
 
-// pausedLine says of a paused export why, and by whom and since when as far as that is known.
-func pausedLine(export starter.ExportStatus) string {
+// whyPaused says of a paused export why, and by whom and since when as far as that is known.
+func whyPaused(export starter.ExportStatus) string {
 	line := "paused"
 	if export.PausedSince != nil {
 		line += fmt.Sprintf(" since %s by %s", clock(*export.PausedSince), export.PausedBy)
@@ -281,13 +279,16 @@ func pausedLine(export starter.ExportStatus) string {
 	if export.Note != "" {
 		line += ": " + export.Note
 	}
-	return line + fmt.Sprintf("\nwhat falls due meanwhile is started by nobody: `millrace resume %s` ends the pause", export.Definition.Name)
+	return line
+}
+
+// pausedLine is whyPaused with what to do.
+func pausedLine(export starter.ExportStatus) string {
+	return whyPaused(export) + fmt.Sprintf("\nwhat falls due meanwhile is started by nobody: `millrace resume %s` ends the pause", export.Definition.Name)
 }
 
 func nextDue(export starter.ExportStatus) cell {
 	switch {
-	case export.Paused && export.Note != "":
-		return cell{text: "paused (" + cut(export.Note, 24) + ")", short: "paused"}
 	case export.Paused:
 		return cell{text: "paused"}
 	case export.Next == nil:

@@ -27,10 +27,10 @@ func TestWhatIsUnderWay(t *testing.T) {
 		}},
 		"a run that is at it, and a backfill": {
 			starter.ExportStatus{Waits: &asking, Backfill: &starter.BackfillStatus{WorkflowID: "backfill-shop", Progress: &export.BackfillProgress{
-				State: export.BackfillPaused, Intervals: 20, Published: 5, Running: 2, Parallel: 4, Rows: 1234, Note: "lunch",
+				State: export.BackfillPaused, Span: export.Interval{Start: began.Add(-20 * time.Hour), End: began}, Intervals: 20, Published: 5, Running: 2, Parallel: 4, Rows: 1234, Note: "lunch",
 			}}}, []string{
 				"shop: a run has waited since 2026-11-26T10:00:00Z: destination_unavailable: the connection was refused (attempt 1,204 of FindPublished, which is under way)",
-				"shop: a backfill is under way: paused · 5 of 20 intervals done · 2 running of 4 · 1,234 rows · lunch",
+				"shop: a backfill of 2026-11-25T14:00:00Z–2026-11-26T10:00:00Z is under way: paused · 5 of 20 intervals done · 2 running of 4 · 1,234 rows · lunch",
 			},
 		},
 		"a backfill without a worker": {starter.ExportStatus{Backfill: &starter.BackfillStatus{WorkflowID: "backfill-shop"}}, []string{

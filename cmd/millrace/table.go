@@ -186,6 +186,22 @@ func (t table) write(w io.Writer, width int) {
 	}
 }
 
+// printWrapped prints a sentence, wrapped on a terminal.
+func printWrapped(w io.Writer, text string) { printHanging(w, telemetry.Columns(w), "", text) }
+
+// printHanging prints a sentence behind a lead, wrapped to a terminal of width columns: what goes on stands below the sentence's
+// beginning. 0 is for none.
+func printHanging(w io.Writer, width int, lead, text string) {
+	indent, lines := utf8.RuneCountInString(lead), []string{text}
+	if width > 0 {
+		lines = wrapped(text, width-indent)
+	}
+	for _, line := range lines {
+		fmt.Fprintf(w, "%s%s\n", lead, line)
+		lead = strings.Repeat(" ", indent)
+	}
+}
+
 // wrapped breaks a text into lines of at most width letters, between words where it can.
 func wrapped(text string, width int) []string {
 	width = max(width, 1)
