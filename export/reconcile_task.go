@@ -78,6 +78,9 @@ func (t ReconcileTask) validateBounds() error {
 	if *t.Sample < 0 || *t.Sample > MaxCompared {
 		return Errorf(KindConfig, "sample: %d must be from 0 to %d runs", *t.Sample, MaxCompared)
 	}
+	if t.Revise && *t.Sample == 0 && !t.All {
+		return Errorf(KindConfig, "revise: with sample 0 no run is compared, so none is found to be exported again: give a greater sample, or leave one of them out")
+	}
 	if t.RemoveAfter < MinRemoveAfter {
 		return Errorf(KindConfig, "remove_after: %q must be at least %q: what is younger may be at work", t.RemoveAfter, MinRemoveAfter)
 	}

@@ -23,7 +23,9 @@ import (
 const ActionDelete Action = "delete"
 
 // NightlyID is the id of the schedule that reconciles an export each night. No export has such a name.
-func NightlyID(name string) string { return name + "--reconcile" }
+func NightlyID(name string) string { return name + nightlySuffix }
+
+const nightlySuffix = "--reconcile"
 
 // DiffNightly compares the schedules that reconcile exports each night with what is wanted, nil for none, and changes nothing.
 // What is as it should be, and what is neither there nor wanted, is not told.

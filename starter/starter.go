@@ -56,11 +56,19 @@ func (s *Starter) Definition(ctx context.Context, name string) (export.Definitio
 	if err != nil {
 		return export.Definition{}, fmt.Errorf("read schedule %q: %w", name, err)
 	}
+	if of, nightly := strings.CutSuffix(name, nightlySuffix); nightly && startsWorkflow(description.Schedule, workflows.NameReconcile) {
+		return export.Definition{}, export.Errorf(export.KindConfig, "%q is no export, but the schedule that reconciles export %s: give that name, or use `temporal schedule` for the schedule", name, of)
+	}
 	input, err := s.input(description.Schedule)
 	if err != nil {
 		return export.Definition{}, fmt.Errorf("read the input of schedule %q: %w", name, err)
 	}
 	return input.Definition, nil
+}
+
+func startsWorkflow(schedule client.Schedule, name string) bool {
+	action, is := schedule.Action.(*client.ScheduleWorkflowAction)
+	return is && action.Workflow == name
 }
 
 // names lists the exports that have a schedule, sorted.

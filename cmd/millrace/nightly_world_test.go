@@ -5,6 +5,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -43,6 +44,14 @@ func TestASectionReconcilesByNight(t *testing.T) {
 		}
 		if strings.Contains(out, id) != strings.Contains(strings.Join(step.told, " "), id) {
 			t.Errorf("%s, %q: it says\n%s", step.title, step.section, out)
+		}
+		if !slices.Contains(step.told, "created "+id) {
+			continue
+		}
+		for _, command := range [][]string{{"status", id}, {"pause", id, "--note", "quiet"}} {
+			if _, stderr := w.do(exitUsage, command...); !strings.Contains(stderr, "the schedule that reconciles export shop-events") {
+				t.Errorf("%v says %q", command, stderr)
+			}
 		}
 	}
 }

@@ -2,8 +2,8 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -54,8 +54,11 @@ work on: of revisions that were closed, and of plans that were given up. --remov
 after it has closed their revision, so that nobody can publish it later. Both leave alone what is
 younger than --remove-after. In a database what is left over are staging tables.
 
+Of a long range it takes minutes; how far it is stands in the current details of its workflow.
+Ctrl-C cancels it, unlike a run or a backfill; a backfill that --fill has started goes on.
+
 Exit code 3 says that an interval is missing or has failed, or that a run is not what it was and was
-not healed.`,
+not healed. The answer names the commands that mend it.`,
 		Example: `  millrace reconcile shop-events
   millrace reconcile shop-events --start 2026-11-01T00:00:00Z --end 2026-11-23T00:00:00Z --all
   millrace reconcile shop-events --fill --all --revise`,
@@ -63,7 +66,12 @@ not healed.`,
 		ValidArgsFunction: func(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 			return p.completeExports(cmd.Context(), args)
 		},
-		RunE: func(cmd *cobra.Command, args []string) error { return p.reconcileExport(cmd.Context(), args[0], flags) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := flags.contradict(cmd.Flags().Changed); err != nil {
+				return err
+			}
+			return p.reconcileExport(cmd.Context(), args[0], flags)
+		},
 	}
 	set := command.Flags()
 	set.StringVar(&flags.start, "start", "", "start of the range, an RFC 3339 `time`; the first published run when left out")
@@ -75,8 +83,29 @@ not healed.`,
 	set.BoolVar(&flags.leftovers, "leftovers", false, "count finished files that no manifest names")
 	set.BoolVar(&flags.remove, "remove", false, "remove them")
 	set.StringVar(&flags.after, "remove-after", export.DefaultRemoveAfter.String(), "how old they must be, at least 1h")
-	command.MarkFlagsMutuallyExclusive("sample", "all")
 	return command
+}
+
+// contradict says which flags make no sense together, given those that were given.
+func (f reconcileFlags) contradict(given func(string) bool) error {
+	switch {
+	case f.all && given("sample"):
+		return usagef("--all compares all published runs, and --sample %d so many: give one of them", f.sample)
+	case f.revise && f.sample == 0 && !f.all:
+		return usagef("--revise exports again what is found not to be what it was, and --sample 0 compares nothing: give --all, or a greater --sample")
+	case given("remove-after") && !f.leftovers && !f.remove:
+		return usagef("--remove-after says how old leftovers must be: give --leftovers or --remove with it")
+	}
+	return nil
+}
+
+// ofCancelled adds to a signal that the reconciliation does not go on without the command, as a run or a backfill does.
+func ofCancelled(err error) error {
+	var signal stopped
+	if !errors.As(err, &signal) {
+		return err
+	}
+	return fmt.Errorf("%w: the reconciliation is cancelled; what it has written into the ledger and exported again stays", err)
 }
 
 func (p *program) reconcileExport(ctx context.Context, name string, flags reconcileFlags) error {
@@ -101,114 +130,16 @@ func (p *program) reconcileExport(ctx context.Context, name string, flags reconc
 		}
 		report, err := s.Reconcile(ctx, task)
 		if err != nil {
-			return err
+			return ofCancelled(err)
 		}
-		if !p.json {
-			p.printReconciled(report)
+		if p.json {
+			if err := p.printJSON(report); err != nil {
+				return err
+			}
+			return reconciledWell(report)
 		}
-		return p.answerReconciled(report)
+		p.printReconciled(task, report)
+		p.printRemedies(task, report)
+		return reconciledWell(report)
 	})
-}
-
-// answerReconciled says what is being done about it, and answers no when something is not as it should be.
-func (p *program) answerReconciled(answer export.ReconcileReport) error {
-	holes := answer.Holes
-	switch {
-	case p.json:
-		if err := p.printJSON(answer); err != nil {
-			return err
-		}
-	case answer.Filling != nil && answer.Filling.Note != "":
-		fmt.Fprintf(p.out, "not filling %s: %s\n", holes, answer.Filling.Note)
-	case answer.Filling != nil:
-		fmt.Fprintf(p.out, "filling %s: follow it by millrace backfill %s --follow\n", holes, answer.Export)
-	case holes != nil:
-		fmt.Fprintf(p.out, "to fill it: millrace backfill %s --start %s --end %s\n", answer.Export, clock(holes.Start), clock(holes.End))
-	}
-	if answer.Whole() {
-		return nil
-	}
-	var bad []string
-	for _, state := range export.IntervalStates() {
-		if count := answer.States[state]; state.Hole() && count > 0 {
-			bad = append(bad, fmt.Sprintf("%s %s", plural(count, "interval"), state))
-		}
-	}
-	for _, change := range export.Changes() {
-		if count := answer.Changed[change]; change != export.ChangeUntold && count > 0 {
-			bad = append(bad, fmt.Sprintf("%s with %s", plural(count, "run"), change))
-		}
-	}
-	if answer.Healed > 0 {
-		bad = append(bad, fmt.Sprintf("%d healed", answer.Healed))
-	}
-	return negative{strings.Join(bad, ", ")}
-}
-
-// printReconciled prints a line for each state and change, and what is not as it should be.
-func (p *program) printReconciled(report export.ReconcileReport) {
-	fmt.Fprintf(p.out, "%s, %s: %s\n", report.Export, report.Span, plural(report.Intervals, "interval"))
-	lines := [][]string{}
-	for _, state := range export.IntervalStates() {
-		if intervals := report.States[state]; intervals > 0 || state == export.StateProved {
-			lines = append(lines, []string{string(state), count(intervals)})
-		}
-	}
-	lines = append(lines, []string{"record restored", count(report.Restored)}, []string{"compared", fmt.Sprintf("%s of %s", count(report.Compared), plural(report.Published, "published run"))})
-	for _, change := range export.Changes() {
-		if change != export.ChangeUntold || report.Changed[change] > 0 {
-			lines = append(lines, []string{string(change), count(report.Changed[change])})
-		}
-	}
-	if len(report.Revisions) > 0 {
-		lines = append(lines, []string{"healed", count(report.Healed)})
-	}
-	printTable(p.out, []string{"STATE", "COUNT"}, lines)
-	var kinds []export.Kind
-	for _, standing := range report.Standings {
-		fmt.Fprintf(p.out, "%s %s", standing.Interval, standing.State)
-		if why := strings.Join(strings.Fields(standing.Why), " "); why != "" {
-			fmt.Fprintf(p.out, ": %s", why)
-		}
-		fmt.Fprintln(p.out)
-		kinds = append(kinds, standing.Kind)
-	}
-	if more := report.Intervals - report.States[export.StateProved] - len(report.Standings); more > 0 {
-		fmt.Fprintf(p.out, "and %s more\n", plural(more, "interval"))
-	}
-	for _, run := range report.Records {
-		fmt.Fprintf(p.out, "%s record restored\n", run.Interval)
-	}
-	if more := report.Restored - len(report.Records); more > 0 {
-		fmt.Fprintf(p.out, "and %s more restored\n", plural(more, "record"))
-	}
-	for _, finding := range report.Findings {
-		fmt.Fprintf(p.out, "%s: %s\n", finding.Change, finding.What)
-	}
-	for _, revision := range report.Revisions {
-		kinds = append(kinds, revision.Kind)
-		if revision.Error != "" {
-			fmt.Fprintf(p.out, "%s not healed: %s: %s\n", revision.Run.Interval, revision.Kind, strings.Join(strings.Fields(revision.Error), " "))
-			continue
-		}
-		fmt.Fprintf(p.out, "%s healed: revision %d has %s rows\n", revision.Run.Interval, revision.Revision, count(revision.Rows))
-	}
-	if left := report.Leftovers; left != nil {
-		fmt.Fprintf(p.out, "left over: %s, %s", plural(left.Found, "chunk"), size(left.Bytes))
-		switch {
-		case left.Removed > 0:
-			fmt.Fprintf(p.out, "; %s removed\n", count(left.Removed))
-		case left.Found > 0:
-			fmt.Fprintln(p.out, "; --remove removes them")
-		default:
-			fmt.Fprintln(p.out)
-		}
-		for _, name := range left.Listed {
-			fmt.Fprintf(p.out, "left over: %s\n", name)
-		}
-	}
-	if more := report.ChangedRuns - len(report.Revisions); len(report.Revisions) > 0 && more > 0 {
-		fmt.Fprintf(p.out, "and %s more, %d healed in all\n", plural(more, "run"), report.Healed)
-	}
-	p.printRunbooks(kinds)
 }

@@ -21,7 +21,7 @@ ClickHouse the rows and the hash of all values. Workers do it, in a workflow, be
 after them. Nothing is changed. Both ends must be boundaries of the export's grid.
 
 Exit code 3 says that an interval is not published, or that a file is not what its manifest says:
-the answer names the interval, the chunk and the file.`,
+the answer names the interval, the chunk and the file, and the commands that mend it.`,
 		Example: `  millrace verify shop-events --start 2026-11-23T00:00:00Z --end 2026-11-24T00:00:00Z`,
 		Args:    exactly(1, "the name of an export"),
 		ValidArgsFunction: func(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
@@ -47,7 +47,7 @@ the answer names the interval, the chunk and the file.`,
 			if err != nil {
 				return err
 			}
-			return p.printVerified(report)
+			return p.printVerified(span, report)
 		},
 	}
 	flags := command.Flags()
@@ -56,20 +56,20 @@ the answer names the interval, the chunk and the file.`,
 	return command
 }
 
-// printVerified prints a line for each interval, and below it what differs. It answers no when not all is as published.
-func (p *program) printVerified(report export.VerifyReport) error {
-	bad := 0
+// printVerified prints a line for each interval, and below it what differs and what to do. It answers no when not all is as published.
+func (p *program) printVerified(span export.Interval, report export.VerifyReport) error {
+	var missing, differ []export.Interval
 	intervals := spansOf(report.Intervals, func(interval export.Verification) export.Interval { return interval.Run.Interval })
 	listed := table{columns: []column{
 		intervals.column(), {header: "REV", spare: 3}, {header: "RESULT"}, {header: "ROWS"}, {header: "BYTES", spare: 1}, {header: "FILES", spare: 2}, {header: "HASH"},
 	}}
 	for _, interval := range report.Intervals {
-		if interval.Result == export.VerifiedMissing || interval.Result == export.VerifiedDiffers {
-			bad++
-		}
 		hash, revision := "", strconv.Itoa(interval.Run.Revision)
-		if interval.Result == export.VerifiedMissing {
-			revision = "-"
+		switch interval.Result {
+		case export.VerifiedMissing:
+			revision, missing = "-", append(missing, interval.Run.Interval)
+		case export.VerifiedDiffers:
+			differ = append(differ, interval.Run.Interval)
 		}
 		if interval.Content != nil {
 			hash = interval.Content.HashText()
@@ -85,15 +85,21 @@ func (p *program) printVerified(report export.VerifyReport) error {
 		listed.print(p.out)
 		for _, interval := range report.Intervals {
 			for _, difference := range interval.Differences {
-				fmt.Fprintf(p.out, "%s: chunk %d: %s\n", interval.Run, difference.Chunk, difference.What)
+				printWrapped(p.out, whatOf(interval.Run, difference.Chunk, difference.What))
 			}
 			if interval.MoreDifferences > 0 {
 				fmt.Fprintf(p.out, "%s: and %s more\n", interval.Run, plural(interval.MoreDifferences, "chunk"))
 			}
 		}
+		if len(missing) > 0 {
+			fmt.Fprintf(p.out, "to export what is missing: millrace backfill %s --start %s --end %s\n", report.Export, clock(missing[0].Start), clock(missing[len(missing)-1].End))
+		}
+		if len(differ) > 0 {
+			p.printRevise(report.Export, span, len(report.Intervals), differ)
+		}
 	}
 	if !report.Whole() {
-		return negative{fmt.Sprintf("%d of %s are not as they were published", bad, plural(len(report.Intervals), "interval"))}
+		return negative{fmt.Sprintf("%d of %s not as published", len(missing)+len(differ), plural(len(report.Intervals), "interval"))}
 	}
 	return nil
 }
