@@ -12,10 +12,15 @@ import (
 	"github.com/millrace/millrace/workflows"
 )
 
-// Reconcile has workers tell where every interval of an export stands, and compare published runs with what ClickHouse and the
-// destination have now; see workflows.Reconcile. Each call has a workflow of its own. Ending ctx cancels it; so does waiting in
-// vain for a worker.
+// Reconcile is FollowReconcile for who is not told on the way.
 func (s *Starter) Reconcile(ctx context.Context, task export.ReconcileTask) (export.ReconcileReport, error) {
+	return s.FollowReconcile(ctx, task, func(export.ReconcileReport) {})
+}
+
+// FollowReconcile has workers tell where every interval of an export stands, and compare published runs with what ClickHouse and
+// the destination have now; see workflows.Reconcile. Each call has a workflow of its own. Once a second told gets what was found
+// so far. Ending ctx cancels it; so does waiting in vain for a worker.
+func (s *Starter) FollowReconcile(ctx context.Context, task export.ReconcileTask, told func(export.ReconcileReport)) (export.ReconcileReport, error) {
 	var report export.ReconcileReport
 	task = task.WithDefaults()
 	if err := task.Validate(); err != nil {
@@ -38,7 +43,23 @@ func (s *Starter) Reconcile(ctx context.Context, task export.ReconcileTask) (exp
 		}
 	})
 	defer idle.Stop()
-	if err = run.Get(waiting, &report); waiting.Err() == nil {
+	ended := make(chan error, 1)
+	go func() { ended <- run.Get(waiting, &report) }()
+	ticker := time.NewTicker(progressEvery)
+	defer ticker.Stop()
+	for going := true; going; {
+		select {
+		case err = <-ended:
+			going = false
+		case <-ticker.C:
+			// One that no worker has picked up yet cannot answer; the next tick asks again.
+			var sofar export.ReconcileReport
+			if answer, err := s.Temporal.QueryWorkflow(waiting, run.GetID(), run.GetRunID(), workflows.QueryProgress); err == nil && answer.Get(&sofar) == nil {
+				told(sofar)
+			}
+		}
+	}
+	if waiting.Err() == nil {
 		return report, PlainFailure(err)
 	}
 	// Nobody waits for it any more.

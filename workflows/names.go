@@ -19,9 +19,9 @@ const (
 	QueueBulk    = "millrace-bulk" // chunks of runs of the past
 )
 
-// Names of the queries of Export and Backfill.
+// Names of the queries of Export, Backfill and Reconcile.
 const (
-	QueryProgress = "progress" // export.Progress, or export.BackfillProgress
+	QueryProgress = "progress" // export.Progress, export.BackfillProgress, or the export.ReconcileReport as far as it is
 	QueryPlan     = "plan"     // export.Plan, or null before there is one; of Export only
 )
 

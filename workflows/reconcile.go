@@ -36,6 +36,10 @@ func Reconcile(ctx workflow.Context, input json.RawMessage) (export.ReconcileRep
 	if r.grid, err = task.Definition.Grid(); err != nil {
 		return r.report, err
 	}
+	if err := workflow.SetQueryHandlerWithOptions(ctx, QueryProgress, func() (export.ReconcileReport, error) { return r.report, nil },
+		workflow.QueryHandlerOptions{Description: "what was found so far"}); err != nil {
+		return r.report, err
+	}
 	shows := showsReconciliation(ctx)
 	if shows {
 		if err := workflow.UpsertTypedSearchAttributes(ctx, AttributeExport.ValueSet(task.Definition.Name)); err != nil {

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/millrace/millrace/export"
+	"github.com/millrace/millrace/internal/telemetry"
 	"github.com/millrace/millrace/starter"
 )
 
@@ -54,8 +55,9 @@ work on: of revisions that were closed, and of plans that were given up. --remov
 after it has closed their revision, so that nobody can publish it later. Both leave alone what is
 younger than --remove-after. In a database what is left over are staging tables.
 
-Of a long range it takes minutes; how far it is stands in the current details of its workflow.
-Ctrl-C cancels it, unlike a run or a backfill; a backfill that --fill has started goes on.
+Of a long range it takes minutes; how far it is shows on a terminal, and in the current details of
+its workflow. Ctrl-C cancels it, unlike a run or a backfill; a backfill that --fill has started goes
+on.
 
 Exit code 3 says that an interval is missing or has failed, or that a run is not what it was and was
 not healed. The answer names the commands that mend it.`,
@@ -128,7 +130,7 @@ func (p *program) reconcileExport(ctx context.Context, name string, flags reconc
 		if !within.End.IsZero() {
 			task.End = &within.End
 		}
-		report, err := s.Reconcile(ctx, task)
+		report, err := p.followReconcile(ctx, s, task)
 		if err != nil {
 			return ofCancelled(err)
 		}
@@ -142,4 +144,35 @@ func (p *program) reconcileExport(ctx context.Context, name string, flags reconc
 		p.printRemedies(task, report)
 		return reconciledWell(report)
 	})
+}
+
+// followReconcile shows on a terminal how far it is, on a line that changes. Elsewhere nothing is shown before the end.
+func (p *program) followReconcile(ctx context.Context, s *starter.Starter, task export.ReconcileTask) (export.ReconcileReport, error) {
+	width := telemetry.Columns(p.err)
+	if width == 0 || p.json {
+		return s.Reconcile(ctx, task)
+	}
+	defer fmt.Fprint(p.err, "\r\x1b[K")
+	return s.FollowReconcile(ctx, task, func(sofar export.ReconcileReport) {
+		fmt.Fprintf(p.err, "\r\x1b[K%s", cut(reconcileLine(sofar), width))
+	})
+}
+
+// reconcileLine says in a line how far a reconciliation is.
+func reconcileLine(sofar export.ReconcileReport) string {
+	seen := 0
+	for _, count := range sofar.States {
+		seen += count
+	}
+	line := fmt.Sprintf("looked at %s of %s", count(seen), plural(sofar.Intervals, "interval"))
+	if holes := sofar.States[export.StateMissing] + sofar.States[export.StateFailed]; holes > 0 {
+		line += fmt.Sprintf(" · %s missing or failed", count(holes))
+	}
+	if sofar.Compared > 0 {
+		line += fmt.Sprintf(" · %s compared", plural(sofar.Compared, "run"))
+	}
+	if sofar.ChangedRuns > 0 {
+		line += fmt.Sprintf(" · %s not what they were, %s healed", count(sofar.ChangedRuns), count(sofar.Healed))
+	}
+	return line
 }

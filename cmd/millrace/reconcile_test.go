@@ -27,6 +27,23 @@ func runOf(from, revision int) export.Run {
 	return export.Run{Export: "shop-events", Interval: hour(26, from, time.Hour), Revision: revision}
 }
 
+// On the way it says in a line how far it is, and what it has found so far.
+func TestAReconciliationSaysHowFarItIs(t *testing.T) {
+	for want, sofar := range map[string]export.ReconcileReport{
+		"looked at 0 of 1 interval": {Intervals: 1},
+		"looked at 122,000 of 200,108 intervals · 1,203 missing or failed": {
+			Intervals: 200_108, Reconciled: export.Reconciled{States: map[export.IntervalState]int{export.StateProved: 120_797, export.StateMissing: 1200, export.StateFailed: 3}},
+		},
+		"looked at 24 of 24 intervals · 5 runs compared · 2 not what they were, 1 healed": {
+			Intervals: 24, Compared: 5, ChangedRuns: 2, Healed: 1, Reconciled: export.Reconciled{States: map[export.IntervalState]int{export.StateProved: 24}},
+		},
+	} {
+		if got := reconcileLine(sofar); got != want {
+			t.Errorf("got  %s\nwant %s", got, want)
+		}
+	}
+}
+
 // What was found is told once, by runs' names and without numbers of chunks that are none, and with what to do.
 func TestAReconciliationNamesRemedies(t *testing.T) {
 	day := hour(26, 0, 24*time.Hour)
