@@ -137,14 +137,14 @@ func (u *upload) relay(ctx context.Context, stop context.CancelFunc, rows *passa
 	}
 	err := group.Wait()
 	shelf.clear()
-	if err != nil { // it is the reason why reading ended, too
-		return err
+	if failed != nil { // it came first: what a part on its way met with after it is no news
+		return failed
 	}
-	return failed
+	return err
 }
 
-// readParts reads part after part and gives each to send, until the source ends. When sending has ended it returns nil:
-// the group has the reason.
+// readParts reads part after part and gives each to send, until the source ends. When sending has ended it returns nil, also
+// where the source was ended by that: the group has the reason.
 func (u *upload) readParts(ctx, sending context.Context, rows *passage, shelf *shelf, part []byte, send func(int, []byte)) error {
 	for number := 1; ; number++ {
 		send(number, part)
@@ -159,6 +159,9 @@ func (u *upload) readParts(ctx, sending context.Context, rows *passage, shelf *s
 			return u.explain(ctx, "write "+u.key, ctx.Err())
 		}
 		n, err := rows.fill(buffer)
+		if err != nil && sending.Err() != nil {
+			return u.explain(ctx, "write "+u.key, ctx.Err())
+		}
 		if err != nil {
 			return u.explain(ctx, "read the source of "+u.key, err)
 		}
