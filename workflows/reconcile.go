@@ -184,22 +184,11 @@ func (r *reconciliation) compare(ctx workflow.Context) error {
 	}
 	r.report.Published = chosen.Published
 	found := make([][]export.Finding, len(chosen.Runs))
-	places := workflow.NewSemaphore(ctx, verifyingAtOnce)
-	group := workflow.NewWaitGroup(ctx)
-	for i, run := range chosen.Runs {
-		if err := places.Acquire(ctx, 1); err != nil {
-			break // it was cancelled
-		}
-		group.Add(1)
-		workflow.Go(ctx, func(ctx workflow.Context) {
-			defer group.Done()
-			defer places.Release(1)
-			found[i] = r.compareRun(ctx, run)
-			r.report.Compared++
-			r.show(ctx)
-		})
-	}
-	group.Wait(ctx)
+	sideBySide(ctx, len(chosen.Runs), verifyingAtOnce, func(ctx workflow.Context, i int) {
+		found[i] = r.compareRun(ctx, chosen.Runs[i])
+		r.report.Compared++
+		r.show(ctx)
+	})
 	for i, findings := range found {
 		if reason := r.report.Found(findings); reason != "" {
 			r.changed = append(r.changed, changedRun{chosen.Runs[i].Run, reason})
@@ -207,6 +196,24 @@ func (r *reconciliation) compare(ctx workflow.Context) error {
 	}
 	r.show(ctx)
 	return ctx.Err()
+}
+
+// sideBySide does n things, so many at once, until they are done or the workflow is cancelled: then it begins no more of them.
+func sideBySide(ctx workflow.Context, n int, atOnce int64, do func(ctx workflow.Context, i int)) {
+	places := workflow.NewSemaphore(ctx, atOnce)
+	group := workflow.NewWaitGroup(ctx)
+	for i := range n {
+		if err := places.Acquire(ctx, 1); err != nil {
+			break // it was cancelled
+		}
+		group.Add(1)
+		workflow.Go(ctx, func(ctx workflow.Context) {
+			defer group.Done()
+			defer places.Release(1)
+			do(ctx, i)
+		})
+	}
+	group.Wait(ctx)
 }
 
 // compareRun hashes the source and reads what lies at the destination, both of one run.

@@ -42,20 +42,9 @@ func (r *reconciliation) heal(ctx workflow.Context) error {
 func (r *reconciliation) revise(ctx workflow.Context) error {
 	before := workflow.GetInfo(ctx).WorkflowStartTime.UTC()
 	revisions := make([]export.Revision, len(r.changed))
-	places := workflow.NewSemaphore(ctx, export.RevisedAtOnce)
-	group := workflow.NewWaitGroup(ctx)
-	for i, changed := range r.changed {
-		if err := places.Acquire(ctx, 1); err != nil {
-			break // it was cancelled
-		}
-		group.Add(1)
-		workflow.Go(ctx, func(ctx workflow.Context) {
-			defer group.Done()
-			defer places.Release(1)
-			revisions[i] = r.reviseRun(ctx, changed, before)
-		})
-	}
-	group.Wait(ctx)
+	sideBySide(ctx, len(r.changed), export.RevisedAtOnce, func(ctx workflow.Context, i int) {
+		revisions[i] = r.reviseRun(ctx, r.changed[i], before)
+	})
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
